@@ -1,0 +1,107 @@
+"""Files and folders written whole or not at all, and JSON read with clear errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from bowerbird.base.errors import CorruptFile, NotFound, Refused, storage_errors
+
+
+def sync(path: Path) -> None:
+    """Ask the system to put a file or a folder's entries on the disk now."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(name)
+            raise
+
+
+@contextmanager
+def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """A new folder that appears at `path` complete when the block ends, or not at all.
+
+    Raises:
+        Refused: `path` exists already and `replace` is not set.
+    """
+    path = Path(os.path.abspath(path))
+    if path.exists() and not replace and not (path.is_dir() and not any(path.iterdir())):
+        raise Refused("this place is taken and is never overwritten", where=path, hint="choose another --out")
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            yield building
+            for file in building.rglob("*"):
+                if file.is_file():
+                    sync(file)
+            building.chmod(0o700)
+            if path.exists():
+                retired = building.with_name(building.name + ".old")
+                os.rename(path, retired)
+                os.rename(building, path)
+                shutil.rmtree(retired)
+            else:
+                os.rename(building, path)
+            sync(path.parent)
+        except BaseException:
+            shutil.rmtree(building, ignore_errors=True)
+            raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_whole(path, dump_json(value))
+
+
+def dump_json(value: Any) -> bytes:
+    text = json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    return text.encode("utf-8", "surrogatepass")
+
+
+def read_json(path: Path, noun: str = "file") -> Any:
+    """Read a JSON file of ours; a missing or broken one is an error that names it."""
+    try:
+        return json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
+    except FileNotFoundError as error:
+        raise NotFound(f"this {noun} is not there", where=path) from error
+    except (ValueError, RecursionError) as error:
+        raise CorruptFile(f"this {noun} is damaged: it is not JSON ({error})", where=path) from error
+
+
+def check_format(found: Any, known: int, noun: str, where: Path) -> None:
+    """Refuse a format number this version cannot read.
+
+    Raises:
+        CorruptFile: the number is missing, not a number, or newer than `known`.
+    """
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        raise CorruptFile(f"this {noun} has no format number", where=where)
+    if found > known:
+        raise CorruptFile(
+            f"this {noun} has format {found}; this version of bowerbird reads up to {known}",
+            where=where,
+            hint="install a newer bowerbird: pip install --upgrade bowerbird",
+        )

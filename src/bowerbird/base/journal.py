@@ -1,0 +1,46 @@
+"""The journal of a run: `metrics.jsonl`, one flat JSON object a line, in the order things happened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bowerbird.base.errors import storage_errors
+from bowerbird.base.files import write_whole
+
+Record = dict[str, Any]
+
+
+class Journal:
+    """Appends records to a file and hands each to a listener (the console, a page)."""
+
+    def __init__(self, path: Path, listener: Callable[[Record], None] | None = None):
+        self.path = path
+        self.listener = listener
+
+    def write(self, **record: Any) -> None:
+        with storage_errors(self.path), self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        if self.listener:
+            self.listener(record)
+
+    def read(self) -> list[Record]:
+        """All whole lines; a last line that a crash cut short is left out."""
+        records: list[Record] = []
+        if self.path.exists():
+            for line in self.path.read_text(encoding="utf-8").splitlines():
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(record, dict):
+                    records.append(record)
+        return records
+
+    def rewind(self, step: int) -> None:
+        """Forget what was written after `step`: a resumed run will write it again."""
+        kept = [record for record in self.read() if record.get("step", 0) <= step]
+        text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
+        write_whole(self.path, text.encode())

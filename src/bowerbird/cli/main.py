@@ -1,0 +1,65 @@
+"""Builds the app, runs one command, and turns what goes wrong into an exit code and three plain lines."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+from cyclopts.config import Env
+
+from bowerbird import __version__
+from bowerbird.base.errors import BowerbirdError, UsageError
+from bowerbird.cli import judging, keeping, making, show
+
+
+def build_app() -> App:
+    app = App(
+        name="bowerbird",
+        help=(
+            "Your own generative model, from a folder of your own texts to a served answer.\n\n"
+            "Start with: bowerbird demo"
+        ),
+        version=__version__,
+        config=Env("BOWERBIRD_", command=False),
+        version_flags=("--version",),
+        sort_key=None,
+    )
+    for module in (making, judging, keeping):
+        module.add(app)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit code of the contract; a fault of ours shows its traceback (1)."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
+    try:
+        build_app()(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        show.error(_usage(error))
+        return UsageError.exit_code
+    except BowerbirdError as error:
+        show.error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        show.STDERR.print("stopped")
+        return 130
+    except BrokenPipeError:  # whoever read our output has gone: `bowerbird versions | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        logging.getLogger(__name__).exception("this is a fault of bowerbird's, please report it")
+        return 1
+    return 0
+
+
+def _usage(error: CycloptsError) -> UsageError:
+    chain = " ".join(error.command_chain or ())
+    return UsageError(str(error), hint=f"bowerbird {chain} --help".replace("  ", " "))
+
+
+def entry() -> None:
+    """What the `bowerbird` script calls."""
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""Shows results on stdout and everything else on stderr: tables, one JSON object, errors, progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from bowerbird.base.errors import BowerbirdError
+from bowerbird.base.journal import Record
+from bowerbird.cli.options import Output
+
+STDOUT = Console(highlight=False, soft_wrap=True)
+STDERR = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def result(
+    output: Output, value: Mapping[str, Any], lines: Iterable[str] = (), then: str | None = None
+) -> None:
+    """The outcome of a command: one JSON object, or lines to read and the next useful command."""
+    if output.json:
+        sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+        sys.stdout.flush()
+        return
+    for line in lines:
+        say(line)
+    if then and not output.quiet:
+        STDERR.print(f"next: {then}", style="dim", markup=False)
+
+
+def say(line: str) -> None:
+    """One line of a result; text that the terminal cannot write is replaced, never an error."""
+    encoding = sys.stdout.encoding or "utf-8"
+    STDOUT.print(line.encode(encoding, "replace").decode(encoding), markup=False)
+
+
+def note(output: Output, line: str, style: str | None = None) -> None:
+    if not output.quiet:
+        STDERR.print(line, style=style, markup=False)
+
+
+def warn(output: Output, line: str) -> None:
+    note(output, f"warning: {line}", "yellow")
+
+
+def error(found: BowerbirdError) -> None:
+    """`error:` what failed, `where:`, `hint:`."""
+    STDERR.print(f"error: {found.what}", style="bold red", markup=False)
+    if found.where:
+        STDERR.print(f"  where: {found.where}", markup=False)
+    if found.hint:
+        STDERR.print(f"  hint: {found.hint}", markup=False)
+
+
+def table(rows: Sequence[Sequence[Any]], head: Sequence[str]) -> list[str]:
+    """Rows in columns as wide as they need to be."""
+    cells = [[str(cell) for cell in row] for row in [head, *rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+
+
+def counter(output: Output) -> Callable[[str, int], None]:
+    """Progress of `prepare`: one updating line on a terminal, a line a stage when piped."""
+    told: list[str] = []
+
+    def tell(stage: str, count: int) -> None:
+        if output.quiet:
+            return
+        if STDERR.is_terminal:
+            STDERR.print(f"\r{stage}: {count:,}   ", end="", markup=False)
+        elif stage not in told:
+            STDERR.print(f"{stage} ...", markup=False)
+        told.append(stage)
+
+    return tell
+
+
+def follow(output: Output, bytes_per_token: float) -> Callable[[Record], None]:
+    """A listener for a run's journal: one live line on a terminal, plain lines when piped."""
+    last = {"line": 0.0}
+
+    def tell(record: Record) -> None:
+        if output.quiet:
+            return
+        live = STDERR.is_terminal
+        event = record.get("event")
+        if event == "train":
+            due = record["seconds"] - last["line"] >= (0 if live else 15)
+            if not due:
+                return
+            last["line"] = record["seconds"]
+            bits = record["loss"] / 0.6931471805599453 / bytes_per_token
+            speed = record["steps_per_second"] * record["tokens"] * bytes_per_token
+            line = (
+                f"step {record['step']:,}  loss {record['loss']:.3f}  {bits:.3f} bits/byte  "
+                f"{speed / 1000:.1f}k characters/s  {_clock(record['seconds_left'])} left"
+            )
+            STDERR.print(f"\r{line}   " if live else line, end="" if live else "\n", markup=False)
+            return
+        if live:
+            STDERR.print("\r" + " " * 90 + "\r", end="")
+        if event == "start":
+            STDERR.print(f"settings: {_flat(record['settings'])}", style="dim", markup=False)
+        elif event == "evaluate":
+            STDERR.print(
+                f"step {record['step']:,}  held out: loss {record['valid_loss']:.3f}  "
+                f"{record['valid_bits_per_byte']:.3f} bits/byte  ({_clock(record['seconds'])})",
+                style="cyan",
+                markup=False,
+            )
+        elif event == "sample":
+            STDERR.print(f"  sample: {record['text']!r}", style="dim", markup=False)
+        elif event == "warning":
+            STDERR.print(f"warning: {record['message']}", style="yellow", markup=False)
+        elif event == "note":
+            STDERR.print(record["message"], style="dim", markup=False)
+
+    return tell
+
+
+def _flat(settings: Mapping[str, Any]) -> str:
+    """Settings on one line as `--set` writes them; those that are switched off are left out."""
+    parts = []
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            parts.append(_flat({f"{key}.{inner}": item for inner, item in value.items()}))
+        elif value not in (None, False, 0.0, "none") and value != []:
+            parts.append(f"{key}={value}")
+    return " ".join(part for part in parts if part)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(max(int(seconds), 0), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

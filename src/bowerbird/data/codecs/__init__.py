@@ -1,0 +1,24 @@
+"""The shelf of codecs: content to numbers and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bowerbird.base.shelf import Shelf
+from bowerbird.data.codecs.bpe import BytePairs
+from bowerbird.data.codecs.bytes import Bytes
+from bowerbird.data.codecs.codec import Codec, CodecConfig, Decoder, Texts
+from bowerbird.data.codecs.pieces import Characters, Words
+
+CODECS: Shelf[type[Codec]] = Shelf("codec", characters=Characters, bytes=Bytes, bpe=BytePairs, words=Words)
+
+__all__ = ["CODECS", "Codec", "CodecConfig", "Decoder", "learn_codec", "load_codec"]
+
+
+def learn_codec(config: CodecConfig, texts: Texts) -> Codec:
+    """Learn the configured codec from training text."""
+    return CODECS[config.name].learn(texts, config)
+
+
+def load_codec(description: Mapping[str, Any], files: Mapping[str, bytes]) -> Codec:
+    """The codec that `describe` and `files` were taken from."""
+    return CODECS[str(description.get("name"))].load(description, files)

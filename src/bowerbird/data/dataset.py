@@ -1,0 +1,213 @@
+"""A dataset on disk: tokens by split, a table of documents, the codec. Prepared once, never edited.
+
+    dataset.json            format, kind, codec, normaliser, splits, files with their digests, digest
+    train.tokens ...        little-endian unsigned tokens, documents one after another
+    train.documents.npy     (documents, 4) int64: first token, tokens, UTF-8 bytes, 1 if its end is there
+    tokenizer.json          where the codec has one
+    ledger.jsonl            what became of each source item
+
+Every document begins with the document token; the next one's is its end. Text bytes leave markers out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bowerbird.base.digest import digest_file, digest_json
+from bowerbird.base.errors import CorruptFile, NotFound, UsageError
+from bowerbird.base.files import check_format, read_json, write_json
+from bowerbird.data.codecs import Codec, load_codec
+from bowerbird.data.codecs.codec import DOCUMENT_TOKEN
+from bowerbird.data.markers import plain
+from bowerbird.data.normaliser import Normaliser
+
+FORMAT = 1
+SPLITS = ("train", "valid", "test")
+_NOT_SEALED = ("dataset.json", "ledger.jsonl")
+_DECODE_TOKENS = 1 << 22
+
+
+class DatasetWriter:
+    """Writes the token files and the tables of a dataset into an existing folder."""
+
+    def __init__(self, folder: Path, codec: Codec):
+        self.folder = folder
+        self.codec = codec
+        self._type = np.dtype(_token_type(codec.vocab_size))
+        self._files = {split: (folder / f"{split}.tokens").open("wb") for split in SPLITS}
+        self._documents: dict[str, list[tuple[int, int, int, int]]] = {split: [] for split in SPLITS}
+        self._tokens = dict.fromkeys(SPLITS, 0)
+
+    def add(self, split: str, pieces: Iterable[str], *, whole: bool = True) -> None:
+        """Append one document. `whole` is False for a part of one that does not reach its end."""
+        first = self._tokens[split]
+        written, size = self._write(split, np.array([DOCUMENT_TOKEN])), 0
+        for piece in pieces:
+            written += self._write(split, self.codec.encode(piece))
+            size += len(plain(piece).encode("utf-8", "replace"))
+        self._documents[split].append((first, written, size, int(whole)))
+
+    def _write(self, split: str, tokens: NDArray[Any]) -> int:
+        self._files[split].write(tokens.astype(self._type).tobytes())
+        self._tokens[split] += len(tokens)
+        return len(tokens)
+
+    def finish(self, info: dict[str, Any]) -> dict[str, Any]:
+        """Close the files and write `dataset.json`; returns its content. `info` is added to it."""
+        for file in self._files.values():
+            file.close()
+        for name, file_content in self.codec.files().items():
+            (self.folder / name).write_bytes(file_content)
+        for split, rows in self._documents.items():
+            np.save(self.folder / f"{split}.documents.npy", np.array(rows, np.int64).reshape(-1, 4))
+        sealed = sorted(path for path in self.folder.iterdir() if path.name not in _NOT_SEALED)
+        content: dict[str, Any] = {
+            **info,
+            "format": FORMAT,
+            "codec": self.codec.describe(),
+            "token_type": self._type.name,
+            "splits": {
+                split: {
+                    "documents": len(rows),
+                    "tokens": self._tokens[split],
+                    "bytes": sum(row[2] for row in rows),
+                }
+                for split, rows in self._documents.items()
+            },
+            "files": {path.name: digest_file(path) for path in sealed if path.is_file()},
+        }
+        content["digest"] = digest_json(content)
+        write_json(self.folder / "dataset.json", content)
+        return content
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An opened dataset. `info` is the content of its `dataset.json`."""
+
+    path: Path
+    info: dict[str, Any]
+    codec: Codec
+    normaliser: Normaliser
+    summary: dict[str, Any] = field(default_factory=dict)
+    """What `prepare` said of it, when it has just been made."""
+
+    @classmethod
+    def open(cls, path: Path | str, *, verify: bool = True) -> Dataset:
+        """Open and check a dataset folder.
+
+        Raises:
+            NotFound: there is none at `path`.
+            CorruptFile: a file is missing or changed, or the format is newer than this version.
+        """
+        path = Path(path)
+        if not (path / "dataset.json").exists():
+            raise NotFound(
+                "there is no dataset here", where=path, hint="bowerbird prepare SOURCE --out DATASET"
+            )
+        info = read_json(path / "dataset.json", "dataset")
+        if not isinstance(info, dict):
+            raise CorruptFile("this dataset is damaged", where=path / "dataset.json")
+        check_format(info.get("format"), FORMAT, "dataset", path)
+        if digest_json({key: value for key, value in info.items() if key != "digest"}) != info.get("digest"):
+            raise _damaged(path / "dataset.json")
+        for name, digest in info["files"].items():
+            if not (path / name).is_file():
+                raise CorruptFile("a file of this dataset is missing", where=path / name, hint=_AGAIN)
+            if verify and digest_file(path / name) != digest:
+                raise _damaged(path / name)
+        files = {name: (path / name).read_bytes() for name in info["files"] if name.endswith(".json")}
+        codec = load_codec(info["codec"], files)
+        return cls(path, info, codec, Normaliser.model_validate(info["normaliser"]))
+
+    @property
+    def kind(self) -> str:
+        return str(self.info["kind"])
+
+    @property
+    def digest(self) -> str:
+        return str(self.info["digest"])
+
+    @property
+    def structure(self) -> str:
+        """`chat` where documents are made of speaker turns, else `plain`."""
+        return str(self.info.get("structure", "plain"))
+
+    def tokens(self, split: str) -> NDArray[Any]:
+        """(tokens,) of a split, mapped from disk, in the dataset's own unsigned type."""
+        dtype = np.dtype(self.info["token_type"])
+        path = self.path / f"{split}.tokens"
+        return np.memmap(path, dtype, "r") if path.stat().st_size else np.zeros(0, dtype)
+
+    def documents(self, split: str) -> NDArray[np.int64]:
+        """(documents, 4): first token, tokens with the leading marker, UTF-8 bytes, 1 if it has its end."""
+        table: NDArray[np.int64] = np.load(self.path / f"{split}.documents.npy", allow_pickle=False)
+        return table
+
+    def held_out(self) -> str:
+        """The split to judge by: `test`, or `valid` where test is empty.
+
+        Raises:
+            UsageError: both are empty.
+        """
+        for split in ("test", "valid"):
+            if self.info["splits"][split]["documents"]:
+                return split
+        raise UsageError(
+            "this dataset has nothing held out to judge by",
+            where=self.path,
+            hint="prepare it with --set split.test=0.05",
+        )
+
+    def text(self, split: str, document: int) -> str:
+        """One document's text, markers of speaker turns included."""
+        first, count, *_ = self.documents(split)[document]
+        return self.codec.decode(self.tokens(split)[first + 1 : first + count])
+
+    def pieces(self, split: str) -> Iterator[str]:
+        """The whole text of a split in bounded pieces, a document marker before each document."""
+        tokens = self.tokens(split)
+        decoder = self.codec.decoder()
+        for start in range(0, len(tokens), _DECODE_TOKENS):
+            yield "".join([decoder.push(token) for token in tokens[start : start + _DECODE_TOKENS].tolist()])
+        if rest := decoder.flush():
+            yield rest
+
+
+def batch(tokens: NDArray[Any], seed: int, step: int, rows: int, length: int) -> NDArray[np.int64]:
+    """Training windows as a pure function of (seed, step): (rows, length + 1) int64.
+
+    Each row is a stream of its own that reads on where its window of the step before ended, and goes
+    round at the end of the text; rows start evenly spread, so a carried state fits its row.
+    """
+    total = len(tokens)
+    shift = int(np.random.default_rng(seed).integers(total))
+    starts = (shift + (np.arange(rows) * total) // rows + step * length) % total
+    windows = [
+        tokens[start : start + length + 1]
+        if start + length + 1 <= total
+        else tokens[(start + np.arange(length + 1)) % total]
+        for start in starts.tolist()
+    ]
+    return np.stack(windows).astype(np.int64)
+
+
+_AGAIN = "prepare it again from its sources"
+
+
+def _damaged(path: Path) -> CorruptFile:
+    return CorruptFile(
+        "this dataset was changed or damaged: its digest does not match", where=path, hint=_AGAIN
+    )
+
+
+def _token_type(vocab_size: int) -> str:
+    if vocab_size <= 1 << 8:
+        return "uint8"
+    return "uint16" if vocab_size <= 1 << 16 else "uint32"

@@ -1,0 +1,46 @@
+"""In-band structure of a text: where a document begins and who speaks.
+
+Markers are Unicode noncharacters (U+FDD0 to U+FDEF), which no text meant for others may contain;
+cleaning removes any that a source holds, so a person's text can never forge a speaker turn.
+"""
+
+from __future__ import annotations
+
+import re
+
+DOCUMENT = "\ufdd0"
+"""Begins every document; generated, it means the document has ended."""
+
+ROLES = {"system": "\ufdd1", "user": "\ufdd2", "assistant": "\ufdd3"}
+"""Begins a turn of a chat: the marker, then the words, up to the next marker."""
+
+MARKERS = (DOCUMENT, *ROLES.values())
+NONCHARACTERS = re.compile("[\ufdd0-\ufdef]")
+_ROLE_OF = {marker: role for role, marker in ROLES.items()}
+_ANY_ROLE = re.compile(f"[{''.join(ROLES.values())}]")
+
+
+def turn(role: str, words: str) -> str:
+    """One speaker turn with its marker. `role` is a key of `ROLES`."""
+    return ROLES[role] + words
+
+
+def turns(text: str) -> list[tuple[str, str]]:
+    """The (role, words) turns of a marked text; what stands before the first marker is left out."""
+    found = list(_ANY_ROLE.finditer(text))
+    ends = [match.start() for match in found[1:]] + [len(text)]
+    return [
+        (_ROLE_OF[match.group()], text[match.end() : end]) for match, end in zip(found, ends, strict=True)
+    ]
+
+
+def shown(text: str) -> str:
+    """A marked text as a person reads it: each turn on its own line, led by its role."""
+    text = text.replace(DOCUMENT, "")
+    text = _ANY_ROLE.sub(lambda match: f"\n{_ROLE_OF[match.group()]}: ", text)
+    return text.lstrip("\n") if text.startswith("\n") else text
+
+
+def plain(text: str) -> str:
+    """A text without its markers: the bytes that a person wrote."""
+    return NONCHARACTERS.sub("", text)

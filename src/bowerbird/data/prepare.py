@@ -1,0 +1,195 @@
+"""From sources to a dataset: gather, clean, drop duplicates, split, learn the codec, encode."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from bowerbird.base.config import Config
+from bowerbird.base.errors import DataError
+from bowerbird.base.files import whole_folder
+from bowerbird.data.cleaning import STEPS
+from bowerbird.data.cleaning.step import CleanConfig, Step, chain
+from bowerbird.data.codecs import CodecConfig, learn_codec
+from bowerbird.data.collect import Collection
+from bowerbird.data.dataset import SPLITS, DatasetWriter
+from bowerbird.data.item import Rejected
+from bowerbird.data.ledger import NAME as LEDGER
+from bowerbird.data.ledger import Ledger
+from bowerbird.data.normaliser import Normaliser
+from bowerbird.data.sources.gather import gather
+from bowerbird.data.sources.source import GatherConfig
+from bowerbird.data.split import SplitConfig, cut_points, split_documents
+from bowerbird.data.spool import Spool
+
+Progress = Callable[[str, int], None]
+"""Told the stage (gather, duplicates, codec, encode) and how many items or documents it has done."""
+
+_MOST_NOTES = 20
+_REPORT_EVERY = 100
+
+
+class PrepareConfig(Config):
+    """Everything about how a dataset is made. It is written into the dataset."""
+
+    seed: int = 1
+    gather: GatherConfig = Field(default_factory=GatherConfig)
+    clean: CleanConfig = Field(default_factory=CleanConfig)
+    normalise: Normaliser = Field(default_factory=Normaliser)
+    split: SplitConfig = Field(default_factory=SplitConfig)
+    codec: CodecConfig = Field(default_factory=CodecConfig)
+
+
+def cleaner(config: PrepareConfig) -> Step:
+    """All cleaning steps that the settings leave on, in the order of their shelf."""
+    built = (build(config.clean, config.normalise) for build in STEPS.values())
+    return chain([step for step in built if step is not None])
+
+
+def prepare(
+    sources: Sequence[str],
+    out: Path,
+    config: PrepareConfig,
+    *,
+    kind: str = "text",
+    skip_bad: bool = False,
+    on_progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Make a dataset folder at `out`, whole or not at all, and return what is in it.
+
+    Items that cannot be used stand in `ledger.jsonl` with the reason, and the rest goes on. But a file
+    named in `sources` itself must be usable, unless `skip_bad`.
+
+    Raises:
+        NotFound: a source is not there.
+        DataError: nothing usable is left, or a file named in `sources` cannot be used.
+        Refused: `out` exists.
+        StorageError: `out` cannot be written, or the disk is full.
+        MissingExtra: what is asked for needs a package that is not installed.
+    """
+    notes: list[str] = []
+    found = gather(
+        sources, config.gather, lambda note: notes.append(note) if len(notes) < _MOST_NOTES else None
+    )
+    named = () if skip_bad else [os.path.expanduser(source) for source in sources]
+    similarity = config.clean.similarity if config.clean.near_duplicates else None
+    tell = on_progress or (lambda stage, count: None)
+    with whole_folder(out) as folder:
+        with Collection(folder, cleaner(config), similarity, named) as collection:
+            collection.take_all(found, tell)
+            _check(collection, sources)
+            duplicates = collection.duplicates()
+            tell("duplicates", len(duplicates))
+            collection.ledger.finish(duplicates)
+            kept = np.ones(len(collection.spool), np.bool_)
+            kept[list(duplicates)] = False
+            documents = np.flatnonzero(kept)
+            writer = _encode(collection.spool, documents, config, folder, tell)
+            chat = bool(np.frombuffer(collection.chats, np.uint8)[documents].any())
+        content = writer.finish(
+            {
+                "kind": kind,
+                "structure": "chat" if chat else "plain",
+                "normaliser": config.normalise.model_dump(mode="json"),
+                "config": config.model_dump(mode="json"),
+                "items": len(documents),
+            }
+        )
+    splits = {split: content["splits"][split]["documents"] for split in SPLITS}
+    split_bytes = {split: content["splits"][split]["bytes"] for split in SPLITS}
+    return {
+        "dataset": str(out),
+        "kind": kind,
+        "structure": content["structure"],
+        "codec": config.codec.name,
+        "items": len(documents),
+        "rejected": collection.ledger.rejected,
+        "duplicates": len(duplicates),
+        "bytes": sum(split_bytes.values()),
+        "digest": content["digest"],
+        "splits": splits,
+        "split_bytes": split_bytes,
+        "warnings": _warnings(collection.ledger, splits, config.split),
+        "notes": notes,
+    }
+
+
+def _check(collection: Collection, sources: Sequence[str]) -> None:
+    """Refuse to go on with nothing, or without a file that was asked for by name."""
+    ledger = collection.ledger
+    if not len(collection.spool):
+        if not ledger.rejected:
+            raise DataError(f"no texts found in {', '.join(sources)}", where=sources[0])
+        raise DataError(
+            f"nothing here can be used: {ledger.rejected} of {ledger.rejected} items were refused",
+            where=_listed(ledger.examples, ledger.rejected),
+        )
+    if ledger.named_rejections:
+        count = len(ledger.named_rejections)
+        raise DataError(
+            f"{count} of the {len(sources)} sources named cannot be used",
+            where=_listed(ledger.named_rejections[:3], count),
+            hint="--skip-bad goes on without them",
+        )
+
+
+def _listed(refused: Sequence[Rejected], count: int) -> str:
+    listed = ", ".join(f"{refusal.origin} ({refusal.reason})" for refusal in refused)
+    return listed if count <= len(refused) else f"{listed}, and {count - len(refused)} more"
+
+
+def _encode(
+    spool: Spool, documents: NDArray[np.int64], config: PrepareConfig, folder: Path, tell: Progress
+) -> DatasetWriter:
+    """Learn the codec from the documents to learn from, and write all of them by split."""
+    if len(documents) == 1:
+        return _encode_parts(spool, int(documents[0]), config, folder, tell)
+    sizes = np.frombuffer(spool.bytes, np.int64)[documents]
+    splits = {
+        split: documents[chosen].tolist()
+        for split, chosen in split_documents(sizes, config.split, config.seed).items()
+    }
+    tell("codec", 0)
+    codec = learn_codec(config.codec, lambda: (text for one in splits["train"] for text in spool.pieces(one)))
+    writer = DatasetWriter(folder, codec)
+    done = 0
+    for split in SPLITS:
+        for document in splits[split]:
+            writer.add(split, spool.pieces(document))
+            done += 1
+            if done % _REPORT_EVERY == 0:
+                tell("encode", done)
+    tell("encode", done)
+    return writer
+
+
+def _encode_parts(
+    spool: Spool, document: int, config: PrepareConfig, folder: Path, tell: Progress
+) -> DatasetWriter:
+    """One single document: contiguous parts in the order train, valid, test."""
+    characters = spool.characters[document]
+    parts = cut_points(characters, config.split)
+    tell("codec", 0)
+    codec = learn_codec(config.codec, lambda: spool.part(document, *parts["train"]))
+    writer = DatasetWriter(folder, codec)
+    for split, (start, stop) in parts.items():
+        if stop > start:
+            writer.add(split, spool.part(document, start, stop), whole=stop == characters)
+    tell("encode", 1)
+    return writer
+
+
+def _warnings(ledger: Ledger, splits: dict[str, int], config: SplitConfig) -> list[str]:
+    warnings = []
+    if ledger.rejected:
+        warnings.append(f"{ledger.rejected} source items were not used; {LEDGER} in the dataset says why")
+    empty = [split for split in ("valid", "test") if getattr(config, split) and not splits[split]]
+    if empty:
+        warnings.append(f"too few documents for a {' and a '.join(empty)} split")
+    return warnings

@@ -1,0 +1,37 @@
+"""Evidence: all that a metric may look at, gathered before any number is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a model did on held-out content and what it made by itself. For text:"""
+
+    kind: str
+    """The medium: `text`."""
+    seed: int
+    """Everything random in a metric is drawn from this."""
+    split: str
+    """Where the held-out content comes from: `test` or `valid`."""
+    bits: NDArray[Any]
+    """(units,) bits the model spends on each held-out unit (a document, or a block of a long one)."""
+    sizes: NDArray[Any]
+    """(units,) the same units in UTF-8 bytes."""
+    held_out: Sequence[str]
+    """Held-out documents without markers; of a large split, the part that is kept in memory."""
+    samples: Sequence[str]
+    """Texts the model generated, without markers."""
+    training: Callable[[], Iterator[str]]
+    """The training text from its beginning, in pieces of at most 8 MiB; each call starts again.
+
+    Every document begins after U+FDD0; a document may run on from one piece to the next.
+    """

@@ -1,0 +1,259 @@
+"""The report as one HTML page: no scripts, nothing fetched, every text from outside escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bowerbird.base.errors import MissingExtra
+from bowerbird.evaluation.plots import Bar, bars, histogram
+from bowerbird.evaluation.report import Passage, Report, Score, finite
+
+NAMES = {
+    "bits_per_byte": "Bits per byte",
+    "novelty": "Novelty",
+    "longest_copy": "Longest copied stretch",
+    "repetition": "Repetition",
+    "ngram_bits_per_byte": "Byte 6-grams, Kneser-Ney",
+    "xz_bits_per_byte": "xz compressor",
+} | {f"distinct_{n}": f"Distinct {n}-grams" if n > 1 else "Distinct words" for n in range(1, 5)}
+"""What a reader sees for the names of scores."""
+_IN_TILES = ("bits_per_byte", "novelty", "longest_copy")
+_SHOWN_SAMPLES = 3
+
+
+def html(report: Report) -> str:
+    """The whole page. Without matplotlib it has its tables only, and says so."""
+    sections = [
+        _head(report),
+        _tiles(report),
+        _against(report),
+        _beside(report),
+        _scores(report),
+        _spread(report),
+        _copied(report),
+        _samples(report.samples),
+        _computed(report),
+        _foot(report),
+    ]
+    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+    body = "\n".join(section for section in sections if section)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{_text(report.model)}: report</title>\n<style>\n{style}</style>\n</head>\n"
+        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _head(report: Report) -> str:
+    facts = [("kind", report.kind), ("judged on", f"the {report.split} split")]
+    facts += [(name, _plain(value)) for name, value in report.dataset.items()]
+    if report.created:
+        facts.append(("made", report.created))
+    items = "".join(f"<li>{_text(name)} <b>{_text(value)}</b></li>" for name, value in facts)
+    return (
+        f"<h1>{_text(report.model)}</h1>\n"
+        f'<p class="quiet"><code>{_text(report.digest)}</code></p>\n<ul class="facts quiet">{items}</ul>'
+    )
+
+
+def _tiles(report: Report) -> str:
+    by_name = {score.name: score for score in report.scores}
+    tiles = []
+    for name in _IN_TILES:
+        score = by_name.get(name)
+        if score is None or finite(score.value) is None:
+            continue
+        below = _interval(score)
+        below = f"95 % interval {below}" if below else ""
+        if name != "bits_per_byte" and finite(score.reference) is not None:
+            below = f"{_text(report.split)} text itself: {_number(score.reference, score.unit)}"
+        unit = score.unit if score.unit != "share" else "new"
+        tiles.append(
+            f'<div class="tile"><div class="name">{_text(_name(name))}</div><div class="value">'
+            f"{_number(score.value, score.unit)} <small>{_text(unit)}</small></div>"
+            f'<div class="quiet">{below}</div></div>'
+        )
+    return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
+
+
+def _beside(report: Report) -> str:
+    """The model beside the baselines: a sentence, and a bar for each."""
+    own = next((score for score in report.scores if score.name == "bits_per_byte"), None)
+    measured = [score for score in report.baselines if finite(score.value) is not None]
+    if own is None or own.value is None or finite(own.value) is None or not measured:
+        return ""
+    rows: list[Bar] = [("this model", own.value, own.interval)]
+    for row in report.comparison or ():
+        if row["name"] == "bits_per_byte" and row["b"] is not None:
+            rows.append(("the other model", row["b"], None))
+    rows += [
+        (_name(score.name), score.value, score.interval) for score in measured if score.value is not None
+    ]
+    best = min(measured, key=lambda score: score.value or 0)
+    assert best.value is not None
+    share = own.value / best.value - 1 if best.value else 0.0
+    words = (
+        f"The model spends <b>{abs(share):.1%} {'fewer' if share < 0 else 'more'} bits</b> on a byte than the best "
+        f"of the simpler methods here ({_text(_name(best.name))}). Shorter bars are better."
+    )
+    return (
+        "<h2>Beside simpler methods</h2>\n"
+        + f"<p>{words}</p>"
+        + _figure(lambda: bars(rows, "bits per byte"), "")
+    )
+
+
+def _scores(report: Report) -> str:
+    rows = []
+    for score in [*report.scores, *report.baselines]:
+        arrow = "lower" if score.better == "lower" else "higher"
+        unit = "" if score.unit == "share" else f' <span class="quiet">{_text(score.unit)}</span>'
+        rows.append(
+            f"<tr><td>{_text(_name(score.name))}</td><td><b>{_number(score.value, score.unit)}</b>{unit}</td>"
+            f"<td>{_interval(score) or '–'}</td><td>{_number(score.reference, score.unit)}</td>"
+            f"<td>{score.n:,}</td><td>{arrow}</td></tr>"
+        )
+    head = (
+        "<tr><th>score</th><th>value</th><th>95 % interval</th>"
+        f"<th>{_text(report.split)} text itself</th><th>n</th><th>better</th></tr>"
+    )
+    return f'<h2>Scores</h2>\n<div class="table"><table>{head}{"".join(rows)}</table></div>'
+
+
+def _against(report: Report) -> str:
+    if not report.comparison:
+        return ""
+    rows = []
+    for row in report.comparison:
+        ends = row.get("interval")
+        interval = f"{ends[0]:+.4f} to {ends[1]:+.4f}" if ends else "–"
+        difference = "–" if row["value"] is None else f"{row['value']:+.4f}"
+        rows.append(
+            f"<tr><td>{_text(_name(row['name']))}</td><td>{_number(row['a'], row['unit'])}</td>"
+            f"<td>{_number(row['b'], row['unit'])}</td><td><b>{difference}</b></td><td>{interval}</td>"
+            f'<td class="words">{_text(row["verdict"])}</td></tr>'
+        )
+    other = f"B is {_text(report.against)}" if report.against else "B is the other model"
+    head = (
+        "<tr><th>score</th><th>A</th><th>B</th><th>A - B</th><th>95 % interval</th>"
+        '<th class="words">verdict</th></tr>'
+    )
+    return (
+        f'<h2>Against another model</h2>\n<p class="quiet">A is this model, {other}; both judged on the same'
+        f' units.</p>\n<div class="table"><table>{head}{"".join(rows)}</table></div>'
+    )
+
+
+def _spread(report: Report) -> str:
+    values = report.unit_bits_per_byte
+    own = next((finite(score.value) for score in report.scores if score.name == "bits_per_byte"), None)
+    if values is None or own is None:
+        return ""
+    values = values[np.isfinite(values)]
+    if len(values) < 5:
+        return ""
+    caption = f"Bits per byte of each of {len(values):,} held-out units; the last bar holds all beyond."
+    plot = _figure(lambda: histogram(values, own, "bits per byte", "units"), caption)
+    return f"<h2>How it differs over the {_text(report.split)} text</h2>\n{plot}"
+
+
+def _figure(draw: Callable[[], str], caption: str) -> str:
+    try:
+        drawn = draw()
+    except MissingExtra as error:
+        return f'<p class="quiet">No plot: {_text(error.what)} ({_text(error.hint or "")}).</p>'
+    below = f"<figcaption>{_text(caption)}</figcaption>" if caption else ""
+    return f"<figure>{drawn}{below}</figure>"
+
+
+def _copied(report: Report) -> str:
+    if not report.passages:
+        return ""
+    pairs = "\n".join(_pair(passage, report.samples) for passage in report.passages)
+    return (
+        "<h2>Nearest to the training text</h2>\n<p>The longest stretches that stand word for word in both. "
+        "Common phrases are found everywhere; whole sentences say that the model recites.</p>\n" + pairs
+    )
+
+
+def _pair(passage: Passage, samples: Sequence[str]) -> str:
+    sample = samples[passage.sample] if passage.sample < len(samples) else passage.text
+    start = passage.start if sample[passage.start :].startswith(passage.text) else sample.find(passage.text)
+    end = start + len(passage.text)
+    own = _marked(sample[max(0, start - 120) : max(0, start)], passage.text, sample[end : end + 120])
+    theirs = _marked(passage.before, passage.text, passage.after)
+    length = f"{len(passage.text):,} characters"
+    return (
+        f'<div class="pair"><div class="text"><span class="label">sample {passage.sample + 1}, {length}</span>'
+        f'{own}</div><div class="text"><span class="label">training text</span>{theirs}</div></div>'
+    )
+
+
+def _marked(before: str, text: str, after: str) -> str:
+    return f"{_text(before)}<mark>{_text(text)}</mark>{_text(after)}"
+
+
+def _samples(samples: Sequence[str]) -> str:
+    if not samples:
+        return ""
+    blocks = [
+        f'<div class="text sample" tabindex="0"><span class="label">sample {number}</span>{_text(sample)}</div>'
+        for number, sample in enumerate(samples, start=1)
+    ]
+    shown, folded = blocks[:_SHOWN_SAMPLES], blocks[_SHOWN_SAMPLES:]
+    rest = f"<details><summary>{len(folded)} more</summary>{''.join(folded)}</details>" if folded else ""
+    return f"<h2>Samples</h2>\n{''.join(shown)}{rest}"
+
+
+def _computed(report: Report) -> str:
+    rows = "".join(
+        f"<dt>{_text(_name(score.name))} <code>{_text(score.name)}</code></dt><dd>{_text(score.note)}</dd>"
+        for score in [*report.scores, *report.baselines]
+    )
+    return f"<h2>How each number was computed</h2>\n<dl>{rows}</dl>"
+
+
+def _foot(report: Report) -> str:
+    by = f"Written by {_text(report.created_by)}. " if report.created_by else ""
+    return f"<footer>{by}This page asks nothing of the network.</footer>"
+
+
+def _plain(value: Any) -> str:
+    """A JSON value in words; a table as its names and values."""
+    if isinstance(value, Mapping):
+        return ", ".join(
+            f"{name} ({_plain(inner)})" if isinstance(inner, Mapping) else f"{name} {_plain(inner)}"
+            for name, inner in value.items()
+        )
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _name(name: str) -> str:
+    return NAMES.get(name, name.replace("_", " "))
+
+
+def _number(value: float | None, unit: str) -> str:
+    value = finite(value)
+    if value is None:
+        return "–"
+    if unit == "share":
+        return f"{100 * value:.1f} %"
+    return f"{value:,.0f}" if unit == "characters" else f"{value:.3f}"
+
+
+def _interval(score: Score) -> str:
+    if not score.interval or None in map(finite, score.interval):
+        return ""
+    low, high = (_number(end, score.unit).removesuffix(" %") for end in score.interval)
+    return f"{low} to {high}{' %' if score.unit == 'share' else ''}"
+
+
+def _text(text: str) -> str:
+    """Text from outside, made harmless: no tag, and no half of a surrogate pair, which UTF-8 cannot hold."""
+    return escape(text.encode("utf-8", "replace").decode("utf-8"))

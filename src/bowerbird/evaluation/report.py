@@ -1,0 +1,125 @@
+"""The report of one evaluation: which model, which data, each score with its sample size and interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from bowerbird.evaluation.evidence import Floats
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A stretch of generated text that stands word for word in the training text."""
+
+    sample: int
+    """Which sample, counted from 0."""
+    start: int
+    """Where in the sample it begins, in characters."""
+    text: str
+    """The stretch itself."""
+    before: str
+    """What stands before it in the training text (up to 120 characters)."""
+    after: str
+    """What stands after it in the training text (up to 120 characters)."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number about a model, with what is needed to trust it."""
+
+    name: str
+    value: float | None
+    """None where there was nothing to measure; the note says what was missing."""
+    unit: str
+    better: Literal["lower", "higher"]
+    n: int
+    """How many observations stand behind the value; the note says of what."""
+    interval: tuple[float, float] | None = None
+    """95 % interval, where one can be given."""
+    note: str = ""
+    """How the number was computed."""
+    reference: float | None = None
+    """The same measure on held-out text of the same length, where that means something."""
+    passages: tuple[Passage, ...] = ()
+    """Copied stretches behind the number; they go into the report, not into the score's JSON."""
+
+    def to_json(self) -> dict[str, Any]:
+        low, high = (finite(end) for end in self.interval) if self.interval else (None, None)
+        return {
+            "name": self.name,
+            "value": finite(self.value),
+            "unit": self.unit,
+            "better": self.better,
+            "n": self.n,
+            "interval": None if low is None or high is None else [low, high],
+            "reference": finite(self.reference),
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything one evaluation found. `page.html(report)` shows it; `to_json` is what programs read."""
+
+    model: str
+    """The model as the user named it."""
+    digest: str
+    """The digest of the bundle that was judged."""
+    kind: str
+    split: str
+    scores: Sequence[Score]
+    baselines: Sequence[Score] = ()
+    samples: Sequence[str] = ()
+    passages: Sequence[Passage] = ()
+    comparison: Sequence[Mapping[str, Any]] | None = None
+    """The rows of `compare`, when a second model was judged on the same units."""
+    against: str | None = None
+    """That second model, as the user named it."""
+    unit_bits_per_byte: Floats | None = None
+    """(units,) bits per byte on each held-out unit, for the plot; not in the JSON."""
+    created: str = ""
+    """When, in UTC, ISO 8601."""
+    created_by: str = ""
+    """The program and its version."""
+    dataset: Mapping[str, Any] = field(default_factory=dict)
+    """The data judged on, in words for a reader: name, digest, sizes."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as JSON values only: no NaN, no infinity."""
+        value: dict[str, Any] = {
+            "format": FORMAT,
+            "model": self.model,
+            "digest": self.digest,
+            "kind": self.kind,
+            "split": self.split,
+            "dataset": dict(self.dataset),
+            "scores": [score.to_json() for score in self.scores],
+            "baselines": [score.to_json() for score in self.baselines],
+            "samples": list(self.samples),
+            "passages": [asdict(passage) for passage in self.passages],
+            "created": self.created,
+            "created_by": self.created_by,
+        }
+        if self.comparison is not None:
+            value["against"] = self.against
+            value["comparison"] = [dict(row) for row in self.comparison]
+        return value
+
+
+def finite(value: float | None) -> float | None:
+    """A number that JSON can hold, or None."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def per_unit(bits: Any, sizes: Any) -> Floats:
+    """(units,) bits per byte of each unit that has any bytes."""
+    bits, sizes = np.asarray(bits, np.float64), np.asarray(sizes, np.float64)
+    kept = sizes > 0
+    return np.asarray(bits[kept] / sizes[kept], np.float64)

@@ -1,0 +1,7 @@
+"""The shelf of kinds: the only modules that join a medium to a model."""
+
+from bowerbird.base.shelf import Shelf
+from bowerbird.kinds.kind import Kind
+from bowerbird.kinds.text import TEXT
+
+KINDS: Shelf[Kind] = Shelf("kind", text=TEXT)

@@ -1,0 +1,52 @@
+"""Reads the tokens of a text request as they come: decodes, shows speakers, and stops at stop strings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bowerbird.data.codecs import Decoder
+from bowerbird.data.markers import shown
+from bowerbird.sampling.session import FinishReason
+
+
+class TextReader:
+    """Holds back an ending that may yet become a stop string, so that none is ever given out."""
+
+    def __init__(self, decoder: Decoder, stop: Sequence[str] = ()):
+        self._decoder = decoder
+        self._stop = [text for text in stop if text]
+        self._held = ""
+        self._begun = False
+
+    def push(
+        self, content: NDArray[np.int64], finished: FinishReason | None
+    ) -> tuple[str, FinishReason | None]:
+        new = "".join([self._decoder.push(token) for token in content.tolist()])
+        if finished:
+            new += self._decoder.flush()
+        visible = shown(new)
+        if new and not self._begun:
+            self._begun = True
+        elif visible and new and visible != new and not visible.startswith("\n"):
+            visible = "\n" + visible
+        text = self._held + visible
+        cuts = [place for place in (text.find(stop) for stop in self._stop) if place >= 0]
+        if cuts:
+            self._held = ""
+            return text[: min(cuts)], "stop"
+        keep = 0 if finished else self._possible_stop(text)
+        self._held = text[len(text) - keep :]
+        return text[: len(text) - keep], finished
+
+    def _possible_stop(self, text: str) -> int:
+        """How many characters at the end of `text` may be the beginning of a stop string."""
+        longest = 0
+        for stop in self._stop:
+            for length in range(min(len(stop) - 1, len(text)), longest, -1):
+                if text.endswith(stop[:length]):
+                    longest = length
+                    break
+        return longest

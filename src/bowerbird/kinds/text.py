@@ -1,0 +1,247 @@
+"""The kind `text`: characters, bytes, pieces or words, and a recurrent network that predicts the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import nn
+
+from bowerbird.base.config import Config
+from bowerbird.base.device import Precision, mixed_seed
+from bowerbird.base.errors import UsageError
+from bowerbird.data.codecs import Codec
+from bowerbird.data.codecs.codec import DOCUMENT_TOKEN
+from bowerbird.data.dataset import Dataset, batch
+from bowerbird.data.markers import DOCUMENT, MARKERS, ROLES, plain, turn
+from bowerbird.evaluation.evidence import Evidence
+from bowerbird.kinds.kind import Kind, Validation
+from bowerbird.kinds.reading import TextReader
+from bowerbird.kinds.text_sizes import recommend
+from bowerbird.learning.next_token import NextToken, token_nats, window_loss
+from bowerbird.learning.optimizers import OptimizerConfig
+from bowerbird.models.rnn import RNN, RNNConfig
+from bowerbird.sampling.session import Session
+from bowerbird.sampling.tokens import TokenRequest, TokenSession
+
+if TYPE_CHECKING:
+    from bowerbird.kinds.loaded import Model
+
+_VALID_ROWS = 32
+_BLOCK_TOKENS = 2048
+"""Held-out documents longer than this are judged in blocks, so that an interval can be had from few."""
+_HELD_OUT_CHARACTERS = 300_000
+
+
+class MixConfig(Config):
+    """Old data read beside the new in fine-tuning, against forgetting."""
+
+    dataset: str | None = None
+    share: float = Field(0.25, ge=0, lt=1)
+    """Share of each batch's rows that read the old data."""
+
+
+class TextRun(Config):
+    """The settings of a run."""
+
+    seed: int = 1
+    batch_size: int = Field(32, ge=1)
+    """Rows, each a stream of its own through the text."""
+    length: int = Field(64, ge=1)
+    """Tokens a row reads in one step, and as far back as gradients reach; the state goes on."""
+    model: RNNConfig = RNNConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    mix: MixConfig = MixConfig()
+    freeze: tuple[str, ...] = ()
+    """Parts that do not learn: beginnings of parameter names, as `embedding` or `cells.0`."""
+    patience: int | None = Field(8, ge=1)
+    evaluate_every: int | None = Field(None, ge=1)
+    """Steps between evaluations; None is a twentieth of the run."""
+    device: str | None = None
+    threads: int | None = Field(None, ge=1)
+    precision: Precision = "float32"
+
+
+class TextRequest(Config):
+    """One request for text."""
+
+    prompt: str = ""
+    n: int = Field(1, ge=1, le=4096)
+    length: int = Field(400, ge=1, le=1_000_000)
+    """The most tokens to make."""
+    temperature: float = Field(0.8, ge=0, le=10, allow_inf_nan=False)
+    top_k: int | None = Field(None, ge=1)
+    top_p: float | None = Field(None, gt=0, le=1, allow_inf_nan=False)
+    min_p: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
+    repetition_penalty: float = Field(1.0, gt=0, le=10, allow_inf_nan=False)
+    stop: tuple[str, ...] = ()
+    seed: int = Field(0, ge=0, lt=1 << 63)
+
+
+def build_network(model: Mapping[str, Any], codec: Codec) -> RNN:
+    return RNN(RNNConfig.model_validate(dict(model)), codec.vocab_size)
+
+
+def build_learner(network: nn.Module, config: TextRun) -> NextToken:
+    """The learner; parts to freeze are taken out of its reach.
+
+    Raises:
+        UsageError: no parameter's name begins with what is to be frozen.
+    """
+    for part in config.freeze:
+        named = [parameter for name, parameter in network.named_parameters() if name.startswith(part)]
+        if not named:
+            parts = sorted({name.partition(".")[0] for name, _ in network.named_parameters()})
+            raise UsageError(f"there is no part `{part}` to freeze", hint=f"parts: {', '.join(parts)}")
+        for parameter in named:
+            parameter.requires_grad_(False)
+    return NextToken(
+        cast(RNN, network),
+        config.optimizer,
+        rows=config.batch_size,
+        seed=config.seed,
+        precision=config.precision,
+    )
+
+
+def batches(dataset: Dataset, config: TextRun) -> Callable[[int], NDArray[np.int64]]:
+    """The batch of a step; the last rows read the old data where some is mixed in."""
+    tokens = dataset.tokens("train")
+    if config.mix.dataset is None:
+        return lambda step: batch(tokens, config.seed, step, config.batch_size, config.length)
+    old = Dataset.open(config.mix.dataset).tokens("train")
+    old_rows = min(max(1, round(config.batch_size * config.mix.share)), config.batch_size - 1)
+    new_rows = config.batch_size - old_rows
+
+    def mixed(step: int) -> NDArray[np.int64]:
+        new = batch(tokens, config.seed, step, new_rows, config.length)
+        return np.concatenate([new, batch(old, config.seed, step, old_rows, config.length)])
+
+    return mixed
+
+
+def validate(network: nn.Module, dataset: Dataset, most: int | None) -> Validation:
+    """Loss on the valid split, or on the training text where there is none, read in rows side by side."""
+    split = "valid" if dataset.info["splits"]["valid"]["tokens"] > 1 else "train"
+    tokens = dataset.tokens(split)
+    rows = max(1, min(_VALID_ROWS, len(tokens) // 64))
+    length = (len(tokens) - 1) // rows
+    if most is not None:
+        length = min(length, max(most // rows, 16))
+    starts = (np.arange(rows) * (len(tokens) - 1)) // rows
+    table = np.stack([tokens[start : start + length + 1] for start in starts.tolist()]).astype(np.int64)
+    loss = window_loss(cast(RNN, network), table)
+    size = float(dataset.codec.byte_sizes[table[:, 1:]].sum())
+    count = table[:, 1:].size
+    return Validation(
+        loss, {"loss": loss, "bits_per_byte": float(loss * count / np.log(2) / max(size, 1.0))}, count
+    )
+
+
+def open_session(network: nn.Module, slots: int) -> Session[TokenRequest]:
+    return TokenSession(cast(RNN, network), slots)
+
+
+def encode_request(model: Model, request: TextRequest, index: int) -> TokenRequest:
+    """Tokens and settings for a session. A chat model is given the prompt as the user's turn."""
+    prompt = model.normaliser(request.prompt)
+    ends = {DOCUMENT_TOKEN}
+    if model.structure == "chat" and prompt:
+        ends |= set(range(len(MARKERS)))
+        prompt = turn("user", plain(prompt)) + ROLES["assistant"]
+    return TokenRequest(
+        prompt=model.codec.encode(DOCUMENT + prompt).astype(np.int64),
+        length=request.length,
+        ends=frozenset(ends),
+        seed=request.seed + index,
+        banned=frozenset() if model.structure == "chat" else frozenset(range(1, len(MARKERS))),
+        repetition_penalty=request.repetition_penalty,
+        temperature=request.temperature,
+        top_k=request.top_k,
+        top_p=None if request.top_p == 1 else request.top_p,
+        min_p=request.min_p,
+    )
+
+
+def read(model: Model, request: TextRequest) -> TextReader:
+    return TextReader(model.codec.decoder(), request.stop)
+
+
+def gather_evidence(
+    model: Model, dataset: Dataset, *, split: str, seed: int, samples: int, length: int, most_tokens: int
+) -> Evidence:
+    """What the metrics look at: the model's bits on held-out documents, and texts it makes by itself.
+
+    At most `most_tokens` held-out tokens are read, documents in the order of the split.
+    """
+    bits, sizes = held_out_bits(model, dataset, split, most_tokens)
+    documents = len(dataset.documents(split))
+    held_out: list[str] = []
+    while len(held_out) < documents and sum(map(len, held_out)) < _HELD_OUT_CHARACTERS:
+        held_out.append(plain(dataset.text(split, len(held_out)))[:_HELD_OUT_CHARACTERS])
+    made = model.generate(n=samples, length=length, temperature=1.0, seed=mixed_seed(seed) >> 8)
+    return Evidence(
+        kind="text",
+        seed=seed,
+        split=split,
+        bits=bits,
+        sizes=sizes,
+        held_out=held_out,
+        samples=[plain(sample.text) for sample in made],
+        training=lambda: dataset.pieces("train"),
+    )
+
+
+def held_out_bits(
+    model: Model, dataset: Dataset, split: str, most_tokens: int, rows: int = 32
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Bits the model spends on each held-out block, and the block's bytes: (blocks,) each.
+
+    The state is carried through each document from the empty one; every byte is counted once, and the
+    marker that ends a whole document is paid for too. Text is encoded by the model's own codec.
+    """
+    own = model.codec.describe() == dataset.codec.describe()
+    tokens, sequences, left = dataset.tokens(split), [], most_tokens
+    for index, (first, count, _, whole) in enumerate(dataset.documents(split).tolist()):
+        if left <= 0:
+            break
+        if own:
+            sequence = np.asarray(tokens[first : first + min(count, left)], np.int64)
+        else:
+            text = model.normaliser(dataset.text(split, index))
+            sequence = model.codec.encode(DOCUMENT + text).astype(np.int64)[:left]
+        left -= len(sequence)
+        sequences.append(np.append(sequence, DOCUMENT_TOKEN) if whole and left > 0 else sequence)
+    order = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))
+    found: dict[int, NDArray[np.float64]] = {}
+    for start in range(0, len(order), rows):
+        group = order[start : start + rows]
+        nats = token_nats(cast(RNN, model.network), [sequences[index] for index in group])
+        found.update(zip(group, nats, strict=True))
+    bits, sizes = [], []
+    for index, sequence in enumerate(sequences):
+        byte_sizes = model.codec.byte_sizes[sequence[1:]]
+        for start in range(0, len(byte_sizes), _BLOCK_TOKENS):
+            block = slice(start, start + _BLOCK_TOKENS)
+            bits.append(float(found[index][block].sum() / np.log(2)))
+            sizes.append(float(byte_sizes[block].sum()))
+    return np.array(bits), np.array(sizes)
+
+
+TEXT = Kind(
+    name="text",
+    run_config=TextRun,
+    request=TextRequest,
+    recommend=recommend,
+    build_network=build_network,
+    build_learner=build_learner,
+    batch=batches,
+    validate=validate,
+    open_session=open_session,
+    encode_request=encode_request,
+    read=read,
+    gather_evidence=gather_evidence,
+)

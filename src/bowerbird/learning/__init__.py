@@ -1,0 +1,1 @@
+"""How networks learn: one loop, a learner for each way of learning, and what watches over them."""

@@ -1,0 +1,62 @@
+"""Optimisers by name, and their state as named tensors that safetensors can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from bowerbird.base.config import Config
+
+
+class OptimizerConfig(Config):
+    """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101)."""
+
+    learning_rate: float = 3e-3
+    beta1: float = 0.9
+    beta2: float = 0.98
+    weight_decay: float = 0.01
+    """On matrices only; biases, gains and embeddings are left alone."""
+    clip: float = 1.0
+    """The largest norm of all gradients together; larger ones are scaled down to it."""
+
+
+def build_adamw(network: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        matrix = parameter.ndim >= 2 and not name.startswith("embedding")
+        (decayed if matrix else free).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": free, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True)
+
+
+def optimizer_state(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """`{parameter}/{quantity}` to tensor, for every parameter that has moved."""
+    return {
+        f"{name}/{key}": value
+        for name, parameter in network.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def restore_optimizer(
+    network: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]
+) -> None:
+    """Put back what `optimizer_state` gave, to the bit."""
+    for name, parameter in network.named_parameters():
+        prefix = f"{name}/"
+        found = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        if found:
+            optimizer.state[parameter] = {
+                key: value.clone().to(
+                    "cpu" if key == "step" and parameter.device.type == "cpu" else parameter.device
+                )
+                for key, value in found.items()
+            }
+        else:
+            optimizer.state.pop(parameter, None)

@@ -1,0 +1,1 @@
+"""Networks only: no training, no files, no flags."""

@@ -1,0 +1,157 @@
+"""Begins a run, or takes one up again: joins the folder, the dataset and the learner, and trains."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from bowerbird.base.config import Config
+from bowerbird.base.errors import UsageError
+from bowerbird.base.journal import Journal, Record
+from bowerbird.data.dataset import Dataset
+from bowerbird.kinds.kind import Kind
+from bowerbird.learning.coach import Coach
+from bowerbird.learning.pace import Pace
+from bowerbird.runs.run import Run
+from bowerbird.runs.saver import Saver, first_manifest, model_card
+from bowerbird.runs.stopping import interruptible
+from bowerbird.runs.training import Training, prepare_machine
+
+Listener = Callable[[Record], None]
+
+
+def check_budget(minutes: float | None, steps: int | None) -> None:
+    """Refuse a budget that is no budget.
+
+    Raises:
+        UsageError: both are given, or one is not positive.
+    """
+    if minutes is not None and steps is not None:
+        raise UsageError("give --minutes or --steps, not both")
+    if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
+        raise UsageError(f"--minutes must be above 0, not {minutes}")
+    if steps is not None and steps < 1:
+        raise UsageError(f"--steps must be 1 or more, not {steps}")
+
+
+def begin(
+    kind: Kind,
+    dataset: Dataset,
+    out: Path,
+    config: Config,
+    *,
+    minutes: float | None,
+    steps: int | None,
+    weights: Mapping[str, Tensor] | None = None,
+    parent: str | None = None,
+) -> Run:
+    """Make the folder of a new run, with its first checkpoint in it."""
+    network, learner = _build(kind, dataset, config)
+    if weights is not None:
+        learner.restore(weights, {})
+    settings = config.model_dump(mode="json")
+    pace = Pace.of_steps(steps) if steps else Pace()
+    state = {
+        "step": 0,
+        "pace": {"knots": pace.knots, "last_step": pace.last_step},
+        "coach": Coach(patience=None).state(),
+        "mean_loss": None,
+        "seconds": 0.0,
+        "best": {"step": None, "scores": None},
+    }
+    saver = _saver(out, kind, dataset, settings, parent, network)
+    record = {
+        "kind": kind.name,
+        "settings": settings,
+        "budget": {"minutes": minutes, "steps": steps},
+        "dataset": {"path": str(dataset.path.absolute()), "digest": dataset.digest},
+        "parent": parent,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+    }
+    return Run.create(out, record, lambda folder: str(saver.save(0, learner, state, folder)))
+
+
+def carry_on(
+    run: Run,
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    started: float | None = None,
+    listener: Listener | None = None,
+    sitting: int | None = None,
+    dataset: Dataset | None = None,
+) -> dict[str, Any]:
+    """Train a run to the end of its budget, or by `minutes` or `steps` more; returns the outcome.
+
+    `started` (on time.monotonic) is when the time began to count.
+
+    Raises:
+        Interrupted: it was asked to stop; the state is saved.
+        Refused: another process holds the run.
+    """
+    check_budget(minutes, steps)
+    began = time.monotonic() if started is None else started
+    with run.held(), interruptible() as stop:
+        dataset = dataset or run.dataset()
+        network, learner = _build(run.kind, dataset, run.config)
+        bundle, resume, state = run.newest()
+        learner.restore(bundle.weights(), bundle.partners(), resume)
+        settings = run.record["settings"]
+        saver = _saver(run.path, run.kind, dataset, settings, run.record["parent"], network)
+        journal = Journal(run.journal_path, listener)
+        journal.rewind(int(state["step"]))
+        budget = run.record["budget"]
+        by_time = minutes is not None or (steps is None and budget["minutes"] is not None)
+        seconds = minutes * 60 if minutes is not None else (budget["minutes"] or 0) * 60 - state["seconds"]
+        training = Training(
+            run,
+            dataset,
+            learner,
+            network,
+            saver,
+            journal,
+            deadline=began + max(seconds, 0.0) if by_time else None,
+            stop=stop,
+            sitting=sitting,
+        )
+        training.restore(state)
+        training.began = began
+        if minutes is not None or steps is not None:
+            training.extend(steps)
+        reason = training.train()
+        best = training.final_scores()
+        final = run.best_bundle()
+    return {
+        "run": str(run.path),
+        "kind": run.kind.name,
+        "model": settings["model"]["cell"],
+        "parameters": run.record["parameters"],
+        "steps": training.step,
+        "seconds": round(time.monotonic() - began, 3),
+        "stopped": reason,
+        "best": best,
+        "bundle_digest": final.digest,
+    }
+
+
+def _build(kind: Kind, dataset: Dataset, config: Any) -> tuple[nn.Module, Any]:
+    device = prepare_machine(config)
+    network = kind.build_network(config.model.model_dump(), dataset.codec).to(device)
+    return network, kind.build_learner(network, config)
+
+
+def _saver(
+    out: Path, kind: Kind, dataset: Dataset, settings: dict[str, Any], parent: str | None, network: nn.Module
+) -> Saver:
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return Saver(
+        out,
+        first_manifest(kind, settings, dataset, parent),
+        dataset.codec.files(),
+        model_card(kind, settings, dataset, parameters),
+    )

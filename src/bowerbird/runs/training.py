@@ -1,0 +1,357 @@
+"""Carries a run from where it is to where it should be: what is due after each step, and how it ends."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from bowerbird.base.device import pick_device, seed_noise, use_threads
+from bowerbird.base.errors import Diverged, Interrupted
+from bowerbird.base.journal import Journal
+from bowerbird.data.dataset import Dataset
+from bowerbird.kinds.kind import Kind, RunSettings, Validation
+from bowerbird.kinds.loaded import Model
+from bowerbird.learning.coach import Coach, before_training
+from bowerbird.learning.loop import Learner, NotFinite, train_loop
+from bowerbird.learning.pace import Pace
+from bowerbird.runs.run import Run, checkpoint_name
+from bowerbird.runs.saver import Saver
+from bowerbird.store.bundle import open_bundle, open_checkpoint
+
+VALIDATION_TOKENS = 32_768
+"""Read at each evaluation; the final scores read more."""
+FINAL_TOKENS = 400_000
+FINAL_SHARE = 0.025
+"""Share of a time budget that the final scores may take."""
+EVALUATIONS = 20
+SAVE_SECONDS = 20.0
+LOG_SECONDS = 1.0
+SAMPLE_EVERY = 6
+"""Evaluations from one sample to the next."""
+SAMPLE_LENGTH = 160
+MAX_RESTARTS = 3
+
+
+class Training:
+    """The moving parts of one run in one process.
+
+    `deadline` is on `clock`, None where steps are counted. `sitting` is a step to stop at as if asked to.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        dataset: Dataset,
+        learner: Learner,
+        network: nn.Module,
+        saver: Saver,
+        journal: Journal,
+        *,
+        deadline: float | None,
+        stop: threading.Event,
+        sitting: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.run, self.dataset, self.learner, self.network = run, dataset, learner, network
+        self.saver, self.journal, self.stop, self.clock = saver, journal, stop, clock
+        self.kind: Kind = run.kind
+        self.config: RunSettings = run.config  # type: ignore[assignment]  # each kind's record has these
+        self.deadline = deadline
+        self.sitting = sitting
+        self.budget = deadline - clock() if deadline is not None else None
+        self.pace = Pace()
+        self.coach = Coach(patience=self.config.patience)
+        self.step = 0
+        self.spent = 0.0
+        self.began = clock()
+        self.reserve = 0.0
+        self.evaluate_seconds = 0.0
+        self.tokens_validated = 1
+        self._log_interval = max(LOG_SECONDS, (self.budget or 0.0) / 1000)
+        self._last_log = self._last_save = self._last_evaluation = clock()
+        self._last_evaluated = -1
+        self._steps_logged = 0
+        self._evaluations = 0
+        self._plot_seconds = 0.0
+        self._time_at_start = 1.0
+        self._progress_at_start = 0.0
+        self._mean_loss = math.nan
+        self._mean_seconds = 0.0
+
+    # What a checkpoint holds beside tensors, and how it comes back.
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "pace": {"knots": self.pace.knots, "last_step": self.pace.last_step},
+            "coach": self.coach.state(),
+            "mean_loss": None if math.isnan(self._mean_loss) else self._mean_loss,
+            "seconds": self.seconds(),
+            "best": {"step": self.saver.best_step, "scores": self.saver.best_scores},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.step = self._steps_logged = int(state["step"])
+        knots = [(int(step), float(at), float(slope)) for step, at, slope in state["pace"]["knots"]]
+        self.pace = Pace(knots, state["pace"]["last_step"])
+        self.coach = Coach(**{**state["coach"], "patience": self.config.patience})
+        self._mean_loss = math.nan if state["mean_loss"] is None else float(state["mean_loss"])
+        self.spent = float(state["seconds"])
+        self.saver.last_saved = self.step
+        if state["best"]["step"] is not None:
+            self.saver.mark_best(state["best"]["step"], state["best"]["scores"])
+
+    def extend(self, steps: int | None) -> None:
+        """Go on for `steps` more, or until the deadline, with new patience."""
+        self.pace.extend(self.step, steps)
+        self.coach.waited = 0
+        self._last_evaluated = self.step
+
+    def seconds(self) -> float:
+        """Seconds this run has taken, in this process and those before."""
+        return self.spent + self.clock() - self.began
+
+    # The run.
+
+    def train(self) -> str:
+        """Train to the end; returns why it ended: steps, minutes or patience.
+
+        Raises:
+            Interrupted: it was asked to stop; the state is saved.
+            Diverged: the loss stopped being a number three times over.
+        """
+        if self.step == 0:
+            self.journal.write(event="start", step=0, settings=self.run.record["settings"])
+            for warning in before_training(
+                int(self.dataset.info["splits"]["train"]["tokens"]),
+                sum(p.numel() for p in self.network.parameters()),
+            ):
+                self.journal.write(event="warning", step=0, message=warning)
+            self.evaluate()
+        self._plot()
+        self._plot()  # again: the first also loaded the library, and the second tells what the end will cost
+        self._count_reserve()
+        self._time_at_start = max(self.time_left(), 1e-3)
+        self._progress_at_start = self.pace.progress(self.step)
+        batch = self.kind.batch(self.dataset, self.config)
+        while True:
+            self.step = train_loop(
+                self.learner,
+                batch,
+                self.step,
+                progress=self.pace.progress,
+                finished=self.finished,
+                on_step=self.on_step,
+                on_not_finite=self.on_not_finite,
+            )
+            if self.stop.is_set():
+                self.save()
+                raise Interrupted(
+                    f"stopped at step {self.step}; everything is saved",
+                    where=self.run.path,
+                    hint=f"bowerbird resume {self.run.path}",
+                )
+            if self._last_evaluated != self.step and not self.coach.out_of_patience:
+                self.evaluate()
+            elif self.saver.last_saved != self.step:
+                self.save()
+            # Where the end turns out cheaper than was put aside for it, the time goes to training.
+            self._count_reserve()
+            if self.pace.last_step is not None or self.time_left() < 0.03 * (self.budget or 0):
+                break
+            if self.coach.out_of_patience:
+                break
+        return self._reason()
+
+    def finished(self, step: int) -> bool:
+        if self.sitting is not None and step >= self.sitting:
+            self.stop.set()
+        if self.stop.is_set() or self.coach.out_of_patience:
+            return True
+        if self.pace.last_step is not None:
+            return step >= self.pace.last_step
+        return self.time_left() <= self._mean_seconds
+
+    def time_left(self) -> float:
+        """Seconds left for steps, what the end costs put aside."""
+        return (self.deadline or math.inf) - self.clock() - self.reserve
+
+    def _reason(self) -> str:
+        if self.coach.out_of_patience:
+            return "patience"
+        return "minutes" if self.pace.last_step is None else "steps"
+
+    def on_step(self, step: int, stats: dict[str, float]) -> None:
+        self.step = step
+        # An average over about fifty steps, steady enough to compare with the validation loss.
+        self._mean_loss = (
+            stats["loss"] if math.isnan(self._mean_loss) else 0.98 * self._mean_loss + 0.02 * stats["loss"]
+        )
+        now = self.clock()
+        if self.pace.last_step is None:
+            done = 1 - max(self.time_left(), 0.0) / self._time_at_start
+            self.pace.climb(step, self._progress_at_start + (1 - self._progress_at_start) * done)
+        if now - self._last_log >= self._log_interval or step == self.pace.last_step:
+            self._log(step, stats, now)
+        if self._evaluation_due(step, now):
+            self.evaluate()
+        elif now - self._last_save >= SAVE_SECONDS:
+            self.save()
+
+    def _log(self, step: int, stats: dict[str, float], now: float) -> None:
+        made = step - self._steps_logged
+        if made <= 0:
+            return
+        per_step = (now - self._last_log) / made
+        self._mean_seconds = per_step if not self._mean_seconds else 0.7 * self._mean_seconds + 0.3 * per_step
+        self._last_log, self._steps_logged = now, step
+        if self.pace.last_step is None:
+            self._count_reserve()
+            left = max((self.deadline or now) - now, 0.0)
+        else:
+            left = (self.pace.last_step - step) * self._mean_seconds
+        self.journal.write(
+            event="train",
+            step=step,
+            **{**stats, "loss": self._mean_loss},
+            steps_per_second=1 / per_step,
+            seconds=self.seconds(),
+            progress=self.pace.progress(step),
+            seconds_left=left,
+        )
+
+    def _evaluation_due(self, step: int, now: float) -> bool:
+        if step == self.pace.last_step:
+            return True
+        if self.config.evaluate_every is not None:
+            return step % self.config.evaluate_every == 0
+        if self.pace.last_step is not None:
+            return step % max(1, self.pace.last_step // EVALUATIONS) == 0
+        return now - self._last_evaluation >= self._evaluation_interval()
+
+    def _evaluation_interval(self) -> float:
+        """At most a twentieth of the budget or a minute apart, and never more than 5 % of the time."""
+        return max(min((self.budget or 60.0) / EVALUATIONS, 60.0), 20 * self.evaluate_seconds)
+
+    def _count_reserve(self) -> None:
+        final = self.evaluate_seconds * self.final_tokens() / self.tokens_validated
+        self.reserve = self.evaluate_seconds + final + self.saver.seconds + self._plot_seconds * 1.5 + 0.3
+
+    def final_tokens(self) -> int:
+        """How many held-out tokens the final scores may read."""
+        if self.budget is None or not self.evaluate_seconds:
+            return FINAL_TOKENS
+        affordable = self.budget * FINAL_SHARE * self.tokens_validated / self.evaluate_seconds
+        return int(max(min(FINAL_TOKENS, affordable), VALIDATION_TOKENS))
+
+    def evaluate(self) -> Validation:
+        """Look at held-out text, let the coach judge, and save; the best so far is marked."""
+        began = self.clock()
+        found = self.kind.validate(self.network, self.dataset, VALIDATION_TOKENS)
+        self.evaluate_seconds, self.tokens_validated = self.clock() - began, found.tokens
+        self._last_evaluated = self.step
+        warnings = self.coach.judge(self.step, self._mean_loss, found.loss)
+        scores = {f"valid_{name}": value for name, value in found.scores.items()}
+        self.journal.write(event="evaluate", step=self.step, seconds=self.seconds(), **scores)
+        for warning in warnings:
+            self.journal.write(event="warning", step=self.step, message=warning)
+        if self.coach.out_of_patience:
+            message = (
+                f"no better than at step {self.coach.best_step} in {self.coach.waited} evaluations: stopping early; "
+                "the best checkpoint is kept (--set patience=null never stops)"
+            )
+            self.journal.write(event="warning", step=self.step, message=message)
+        self.save(best=found.scores if self.coach.is_best else None)
+        self._evaluations += 1
+        if self._evaluations % SAMPLE_EVERY == 0:
+            self._show_sample()
+        self._last_evaluation = self._last_log = self.clock()
+        self._steps_logged = self.step
+        return found
+
+    def _show_sample(self) -> None:
+        """A short text by the model as it was just saved, for whoever watches."""
+        model = Model(open_bundle(self.run.path / "checkpoints" / checkpoint_name(self.step) / "bundle"))
+        text = model.generate(length=SAMPLE_LENGTH, seed=self.step)[0].text
+        self.journal.write(event="sample", step=self.step, text=text)
+
+    def save(self, best: dict[str, float] | None = None) -> None:
+        """Save this step's checkpoint, once: what was saved is never written over."""
+        if best is not None:
+            self.saver.best_step, self.saver.best_scores = self.step, best
+        if self.saver.last_saved != self.step:
+            self.saver.save(self.step, self.learner, self.state())
+        if best is not None:
+            self.saver.mark_best(self.step, best)
+        self.saver.tidy()
+        self._last_save = self.clock()
+
+    def on_not_finite(self, step: int, error: NotFinite) -> int:
+        """Back to the last good checkpoint with half the rate; after three times, give up."""
+        self.coach.restarts += 1
+        if self.coach.restarts > MAX_RESTARTS:
+            raise Diverged(
+                f"training diverged {self.coach.restarts} times: {error}",
+                where=self.run.path,
+                hint="train again with a lower rate: --set optimizer.learning_rate=0.001",
+            )
+        restarts = self.coach.restarts
+        folder = self.run.path / "checkpoints" / checkpoint_name(self.saver.last_saved)
+        bundle, resume, state = open_checkpoint(folder)
+        self.learner.restore(bundle.weights(), bundle.partners(), resume)
+        self.learner.calm(0.5**restarts)
+        seconds = self.seconds()
+        self.restore(state)
+        self.spent, self.began = seconds, self.clock()
+        self.coach.restarts = restarts
+        message = (
+            f"the loss was not a finite number at step {step}; back to the checkpoint of step {self.step} "
+            f"with the learning rate halved ({restarts} of {MAX_RESTARTS} tries)"
+        )
+        self.journal.write(event="warning", step=self.step, message=message)
+        return self.step
+
+    # The end.
+
+    def final_scores(self, limit: int | None = None) -> dict[str, Any]:
+        """Scores of the best checkpoint on more of the held-out text; `best.json` gets them."""
+        bundle = self.run.best_bundle()
+        self.network.load_state_dict(bundle.weights())
+        found = self.kind.validate(self.network, self.dataset, limit or self.final_tokens())
+        step = int(bundle.manifest["step"])
+        self.saver.mark_best(step, found.scores)
+        self.journal.write(
+            event="end",
+            step=self.step,
+            best_step=step,
+            seconds=self.seconds(),
+            tokens=found.tokens,
+            **found.scores,
+        )
+        self._plot()
+        return {"step": step, "scores": found.scores}
+
+    def _plot(self) -> None:
+        """Draw the curves; without matplotlib, say so once and go on."""
+        from bowerbird.evaluation.curve import draw_curve
+
+        began = self.clock()
+        drawn = draw_curve(self.journal.read(), Path(self.run.path) / "loss.png")
+        if not drawn and not self._plot_seconds:
+            self.journal.write(
+                event="note", step=self.step, message="loss.png is not drawn: pip install 'bowerbird[eval]'"
+            )
+        self._plot_seconds = self.clock() - began + 1e-6
+
+
+def prepare_machine(config: RunSettings) -> Any:
+    """Threads, device and the noise that the first weights are drawn from. Returns the device."""
+    use_threads(config.threads)
+    seed_noise(config.seed)
+    return pick_device(config.device)

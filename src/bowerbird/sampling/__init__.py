@@ -1,0 +1,1 @@
+"""From a trained network to new content: many requests stepped together."""

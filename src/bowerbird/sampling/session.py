@@ -1,0 +1,71 @@
+"""A session steps many requests together; a chunk is what one of them got. No codec, no files, no HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+from numpy.typing import NDArray
+
+Request = TypeVar("Request", contravariant=True)
+Job = TypeVar("Job")
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """New content of the request in `slot`; with `finished` set it is the request's last."""
+
+    slot: int
+    content: NDArray[Any]
+    finished: FinishReason | None
+
+
+class Session(Protocol[Request]):
+    """What a request gets depends on it and the model alone, never on what runs beside it."""
+
+    def admit(self, request: Request) -> int | None:
+        """Start a request; its slot, or None when all are taken."""
+        ...
+
+    def step(self) -> list[Chunk]:
+        """One step of every admitted request. A slot is free again once its chunk says finished."""
+        ...
+
+    def release(self, slot: int) -> None:
+        """Give up a request, for one that is no longer wanted."""
+        ...
+
+
+@dataclass(frozen=True)
+class Progress(Generic[Job]):
+    """A chunk and the place of its request in the sequence given to `run_all`."""
+
+    index: int
+    chunk: Chunk
+
+
+def run_all(
+    session: Session[Job], requests: Sequence[Job], dropped: set[int] | None = None
+) -> Iterator[Progress[Job]]:
+    """Run requests through a session, as many at once as it has slots.
+
+    A caller that puts an index into `dropped` ends that request.
+    """
+    waiting = list(enumerate(requests))[::-1]
+    running: dict[int, int] = {}
+    while waiting or running:
+        while waiting:
+            slot = session.admit(waiting[-1][1])
+            if slot is None:
+                break
+            running[slot] = waiting.pop()[0]
+        for chunk in session.step():
+            index = running[chunk.slot]
+            yield Progress(index, chunk)
+            if chunk.finished:
+                del running[chunk.slot]
+            elif dropped and index in dropped:
+                session.release(chunk.slot)
+                del running[chunk.slot]

@@ -1,0 +1,1 @@
+"""Models at rest: bundles, and the registry of named versions."""

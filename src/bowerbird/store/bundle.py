@@ -1,0 +1,185 @@
+"""The one model format: a folder, sealed by digests, holding data and never code.
+
+    bundle.json               format, kind, config, codec, lineage, step, digest of each other file
+    weights.safetensors       what is served
+    tokenizer.json            where the codec has one
+    partners.safetensors      training-only networks, where there are any
+    README.md                 the model card
+
+Equal training gives equal bundles, digest and all: nothing in one depends on time, place or machine.
+A checkpoint is a bundle with, beside it, what the next training step depends on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from bowerbird.base.digest import digest_file, digest_json
+from bowerbird.base.errors import CorruptFile, NotFound, storage_errors
+from bowerbird.base.files import check_format, read_json, whole_folder, write_json
+
+FORMAT = 1
+MANIFEST = "bundle.json"
+WEIGHTS = "weights.safetensors"
+PARTNERS = "partners.safetensors"
+RESUME = "resume.safetensors"
+_KEYS = {"format", "kind", "config", "codec", "normaliser", "structure", "lineage", "step", "files", "digest"}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle: its folder and the content of its `bundle.json`."""
+
+    path: Path
+    manifest: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        return str(self.manifest["kind"])
+
+    @property
+    def digest(self) -> str:
+        return str(self.manifest["digest"])
+
+    def weights(self) -> dict[str, Tensor]:
+        return read_tensors(self.path / WEIGHTS)
+
+    def partners(self) -> dict[str, Tensor]:
+        return read_tensors(self.path / PARTNERS) if PARTNERS in self.manifest["files"] else {}
+
+    def codec_files(self) -> dict[str, bytes]:
+        """The codec's own files, by name."""
+        names = [name for name in self.manifest["files"] if name.endswith(".json")]
+        return {name: (self.path / name).read_bytes() for name in names}
+
+
+def write_bundle(
+    folder: Path,
+    manifest: Mapping[str, Any],
+    *,
+    weights: Mapping[str, Tensor],
+    partners: Mapping[str, Tensor],
+    codec_files: Mapping[str, bytes],
+    card: str,
+) -> dict[str, Any]:
+    """Write a bundle into `folder`, which its caller makes appear whole. Returns the sealed manifest."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    write_tensors(folder / WEIGHTS, weights)
+    if partners:
+        write_tensors(folder / PARTNERS, partners)
+    for name, file_content in codec_files.items():
+        (folder / name).write_bytes(file_content)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    files = {path.name: digest_file(path) for path in sorted(folder.iterdir())}
+    content: dict[str, Any] = {**manifest, "format": FORMAT, "files": files}
+    content["digest"] = digest_json(content)
+    write_json(folder / MANIFEST, content)
+    return content
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Open a bundle and check every file against its digest.
+
+    Raises:
+        NotFound: there is no bundle at `path`.
+        CorruptFile: a file is missing, changed or not listed, or the format is newer than this version.
+    """
+    where = path / MANIFEST
+    if not where.exists():
+        raise NotFound("there is no bundle here", where=path)
+    manifest = read_json(where, "bundle")
+    if not isinstance(manifest, dict):
+        raise _damaged(where)
+    check_format(manifest.get("format"), FORMAT, "bundle", path)
+    if not set(manifest) >= _KEYS or not isinstance(manifest["files"], dict):
+        raise _damaged(where)
+    if digest_json({key: value for key, value in manifest.items() if key != "digest"}) != manifest["digest"]:
+        raise _damaged(where)
+    for name, digest in manifest["files"].items():
+        file = path / name
+        if Path(name).name != name or file.is_symlink():
+            raise CorruptFile("this bundle names a file outside its folder", where=where)
+        if not file.is_file():
+            raise CorruptFile("a file of this bundle is missing", where=file, hint=_AGAIN)
+        if digest_file(file) != digest:
+            raise _damaged(file)
+    return Bundle(path, manifest)
+
+
+def write_checkpoint(
+    folder: Path,
+    manifest: Mapping[str, Any],
+    resume: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+    **bundle: Any,
+) -> str:
+    """Write a checkpoint that appears whole at `folder`. Returns the digest of the bundle in it."""
+    with whole_folder(folder, replace=True) as building:
+        sealed = write_bundle(building / "bundle", manifest, **bundle)
+        write_tensors(building / RESUME, resume)
+        record = {
+            "format": FORMAT,
+            "bundle": sealed["digest"],
+            "resume": digest_file(building / RESUME),
+            **state,
+        }
+        write_json(building / "checkpoint.json", record)
+    return str(sealed["digest"])
+
+
+def open_checkpoint(path: Path) -> tuple[Bundle, dict[str, Tensor], dict[str, Any]]:
+    """The bundle, the resume state, and what else `write_checkpoint` was given in `state`.
+
+    Raises:
+        CorruptFile: anything in it was changed or is missing.
+    """
+    record = read_json(path / "checkpoint.json", "checkpoint")
+    check_format(record.get("format"), FORMAT, "checkpoint", path)
+    bundle = open_bundle(path / "bundle")
+    resume = path / RESUME
+    if not resume.is_file():
+        raise CorruptFile("a file of this checkpoint is missing", where=resume, hint=_AGAIN)
+    if bundle.digest != record.get("bundle") or digest_file(resume) != record.get("resume"):
+        raise _damaged(resume)
+    return bundle, read_tensors(resume), record
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    with storage_errors(path):
+        try:
+            save_file({name: value.contiguous() for name, value in tensors.items()}, path)
+        except SafetensorError as error:
+            raise _as_os_error(error, path) from error
+        path.chmod(0o600)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError) as error:
+        raise CorruptFile(f"these weights cannot be read: {error}", where=path, hint=_AGAIN) from error
+
+
+def _as_os_error(error: SafetensorError, path: Path) -> OSError:
+    """What the disk said, which the library passes on as words: `... (os error 28)`."""
+    _, _, tail = str(error).rpartition("os error ")
+    digits = tail.partition(")")[0]
+    if not digits.isdigit():
+        raise error
+    return OSError(int(digits), str(error), str(path))
+
+
+_AGAIN = "use another checkpoint or version, or train it again"
+
+
+def _damaged(path: Path) -> CorruptFile:
+    return CorruptFile(
+        "this model was changed or damaged: its digest does not match", where=path, hint=_AGAIN
+    )
