@@ -38,8 +38,8 @@ class EvaluateConfig(Config):
     samples: int = 32
     length: int = 1000
     """Tokens of each sample; samples are drawn at temperature 1, the model's own distribution."""
-    most_tokens: int = 1_000_000
-    """Held-out tokens read at most, in the order of the split."""
+    most_bytes: int = 1_000_000
+    """Held-out bytes read at most, in the order of the split."""
 
 
 def prepare(
@@ -248,6 +248,9 @@ def publish(
     found = _model(model, space)
     parent = found.bundle.manifest["lineage"]["parent"]
     scores = _known_scores(found)
+    run = _run_of(found.bundle.path)
+    if run:
+        space.remember_dataset(run.record["dataset"]["digest"], Path(run.record["dataset"]["path"]))
     return space.registry.publish(
         name, found.bundle.path, found.digest, scores=scores, parent=parent, alias=alias, why=why
     )
@@ -300,7 +303,7 @@ def _evidence(model: Model, dataset: Dataset, split: str, seed: int, wanted: Eva
         seed=seed,
         samples=wanted.samples,
         length=wanted.length,
-        most_tokens=wanted.most_tokens,
+        most_bytes=wanted.most_bytes,
     )
 
 

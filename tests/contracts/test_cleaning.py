@@ -1,4 +1,4 @@
-"""Every cleaning step on the shelf: it leaves plain text alone, keeps what an item says of itself, and may be repeated."""
+"""Every cleaning step on the shelf: leaves plain text alone, keeps what an item says of itself, may be repeated."""
 
 from __future__ import annotations
 

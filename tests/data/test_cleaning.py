@@ -70,12 +70,15 @@ def test_the_quick_look_for_mojibake_misses_nothing_that_ftfy_finds(text: str, e
 def test_without_ftfy_ascii_is_cleaned_and_the_rest_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "ftfy", None)
     assert clean("plain") == "plain"
-    with pytest.raises(MissingExtra, match="clean.repair=false"):
+    with pytest.raises(MissingExtra, match=r"clean\.repair=false"):
         clean("café")
     assert clean("cafe\u0301", "clean.repair=false") == "café"
 
 
-BOOK = "\ufeffThe Project Gutenberg eBook of Poems\n\nTitle: Poems\n\n{start}\n\nCHAPTER I\n\nThe sea.\n\n{end}\n\nlicence\n"
+BOOK = (
+    "\ufeffThe Project Gutenberg eBook of Poems\n\nTitle: Poems\n\n{start}\n\n"
+    "CHAPTER I\n\nThe sea.\n\n{end}\n\nlicence\n"
+)
 START = "*** START OF THE PROJECT GUTENBERG EBOOK POEMS ***"
 END = "*** END OF THE PROJECT GUTENBERG EBOOK POEMS ***"
 

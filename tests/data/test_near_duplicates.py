@@ -40,9 +40,19 @@ def similar(
     return finder.resembling(dropped)
 
 
+def estimate(a: str, b: str) -> float:
+    finder = NearDuplicates(0.8)
+    finder.add(0, sketch(a))
+    finder.add(1, sketch(b))
+    return float(finder.comparison()(np.array([[0, 1]]))[0])
+
+
 def jaccard(a: str, b: str) -> float:
-    """The true similarity, by sets of passages."""
-    first, second = ({c[i : i + PASSAGE_BYTES] for i in range(len(c) - PASSAGE_BYTES + 1)} for c in (a, b))
+    """The true similarity, by sets of passages, of texts of small letters and single spaces."""
+    first, second = (
+        {c[i : i + PASSAGE_BYTES] for i in range(len(c) - PASSAGE_BYTES + 1) if i == 0 or c[i - 1] == " "}
+        for c in (a, b)
+    )
     return len(first & second) / len(first | second)
 
 
@@ -55,8 +65,7 @@ def test_the_estimate_is_close_to_the_true_similarity(words: int, changed: float
         rng = random.Random(seed)
         after = [f"x{word}" if rng.random() < changed else word for word in before]
         a, b = " ".join(before), " ".join(after)
-        found = similar([a, b], similarity=0.01)
-        off.append((found[1][1] if found else 0.0) - jaccard(a, b))
+        off.append(estimate(a, b) - jaccard(a, b))
     assert abs(float(np.mean(off))) < 0.05
     assert float(np.max(np.abs(off))) < 0.2
 
@@ -67,15 +76,14 @@ def test_the_estimate_holds_for_a_document_inside_another(share: float):
     for seed in range(12):
         whole = text(seed, 4000)
         part = whole[: int(len(whole) * share)]
-        found = similar([whole, part], similarity=0.01)
-        off.append(found[1][1] - jaccard(whole, part))
+        off.append(estimate(whole, part) - jaccard(whole, part))
     assert abs(float(np.mean(off))) < 0.05
     assert float(np.max(np.abs(off))) < 0.15
 
 
 def test_documents_much_alike_are_found_and_others_are_not():
     originals = [text(seed, 300) for seed in range(100)]
-    copies = [content.replace("karen", "Karin") for content in originals]
+    copies = [content.replace(" ", " and then ", 1) + " the end" for content in originals]
     found = similar(originals + copies)
     assert {later: earlier for later, (earlier, _) in found.items()} == {100 + n: n for n in range(100)}
 
@@ -105,8 +113,8 @@ def test_the_first_of_several_is_kept_and_named():
 
 def test_a_chain_of_small_changes_is_not_dropped_as_a_whole():
     """What is dropped resembles a document that is kept, not one that was itself dropped."""
-    words = text(4, 400).split()
-    chain = [" ".join(words[n * 30 :] + text(100 + n, n * 30).split()) for n in range(12)]
+    words = text(4, 800).split()
+    chain = [" ".join(words[n * 20 : n * 20 + 400]) for n in range(12)]
     found = similar(chain)
     assert found
     assert len(found) < 11
@@ -141,7 +149,7 @@ def test_datasketch_is_asked_for_only_with_two_long_documents(monkeypatch: pytes
     finder.add(0, sketch("short"))
     finder.add(1, sketch(text(1, 300)))
     finder.add(2, sketch("short too"))
-    with pytest.raises(MissingExtra, match="clean.near_duplicates=false"):
+    with pytest.raises(MissingExtra, match=r"clean\.near_duplicates=false"):
         finder.add(3, sketch(text(2, 300)))
 
 

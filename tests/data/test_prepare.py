@@ -287,7 +287,7 @@ def test_a_place_without_permission_is_an_error_and_leaves_nothing(
         made(tmp_path / "locked" / "out", source)
 
 
-@pytest.mark.parametrize("after", [0, 3, 60])
+@pytest.mark.parametrize("after", [0, 3, 40])
 def test_a_full_disk_is_an_error_and_leaves_nothing(
     after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -9,6 +9,7 @@ import random
 import sys
 import tarfile
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -93,10 +94,8 @@ def test_pieces_put_together_are_the_text(content: str, piece: int, tail: int):
         pieces = list(text.pieces(io.BytesIO(content.encode()), "utf-8"))
     assert "".join(part for part, _ in pieces) == content
     assert [last for _, last in pieces] == [False] * (len(pieces) - 1) + [True]
-    together = "\n".join(part for part, _ in pieces[:-1])
     assert not any(
-        before.endswith("\r") and after.startswith("\n")
-        for (before, _), (after, _) in zip(pieces, pieces[1:], strict=False)
+        before.endswith("\r") and after.startswith("\n") for (before, _), (after, _) in pairwise(pieces)
     ), together
 
 
@@ -310,7 +309,11 @@ def test_the_main_text_of_a_page_is_taken_without_its_frame(tmp_path: Path):
     article = "".join(
         f"<p>Paragraph {n} tells of the long winter and of those who stayed by the sea.</p>" for n in range(9)
     )
-    page = f"<html><head><title>t</title><script>evil()</script></head><body><nav><a href='/'>Home</a> <a href='/a'>About</a></nav><article><h1>Winter</h1>{article}</article><footer>Cookies</footer></body></html>"
+    page = (
+        "<html><head><title>t</title><script>evil()</script></head><body>"
+        "<nav><a href='/'>Home</a> <a href='/a'>About</a></nav>"
+        f"<article><h1>Winter</h1>{article}</article><footer>Cookies</footer></body></html>"
+    )
     (content,) = texts(write(tmp_path / "a.html", page))
     assert "Paragraph 0 tells" in content
     assert "Paragraph 8 tells" in content
@@ -318,7 +321,10 @@ def test_the_main_text_of_a_page_is_taken_without_its_frame(tmp_path: Path):
 
 
 def test_a_page_without_a_main_text_gives_its_plain_text():
-    page = "<body><p>The <b>sea</b>,<br>the sea.</p><p>Second&nbsp;verse</p><style>p{}</style><pre>a\n  b</pre><!-- c --><ul><li>x<li>y</ul></body>"
+    page = (
+        "<body><p>The <b>sea</b>,<br>the sea.</p><p>Second&nbsp;verse</p><style>p{}</style>"
+        "<pre>a\n  b</pre><!-- c --><ul><li>x<li>y</ul></body>"
+    )
     assert plain_text(page) == "The sea,\nthe sea.\n\nSecond verse\n\na\n  b\n\nx\ny"
 
 
@@ -338,12 +344,21 @@ def zip_of(parts: dict[str, str | bytes]) -> bytes:
 
 
 def test_a_book_is_read_in_the_order_of_its_spine(tmp_path: Path):
-    chapter = '<?xml version="1.0" encoding="utf-8"?><html xmlns="http://www.w3.org/1999/xhtml"><head><title>no</title></head><body><h1>{}</h1><p>Wörter &amp; mehr</p></body></html>'
+    chapter = (
+        '<?xml version="1.0" encoding="utf-8"?><html xmlns="http://www.w3.org/1999/xhtml">'
+        "<head><title>no</title></head><body><h1>{}</h1><p>Wörter &amp; mehr</p></body></html>"
+    )
     item = '<item id="{0}" href="{0}%20x.xhtml" media-type="application/xhtml+xml"/>'
     book = {
         "mimetype": "application/epub+zip",
-        "META-INF/container.xml": '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles><rootfile full-path="OPS/p.opf" media-type="x"/></rootfiles></container>',
-        "OPS/p.opf": f'<package xmlns="http://www.idpf.org/2007/opf"><manifest>{item.format("a")}{item.format("b")}<item id="nav" href="nav.xhtml" properties="nav" media-type="application/xhtml+xml"/><item id="i" href="i.png" media-type="image/png"/></manifest><spine><itemref idref="nav"/><itemref idref="b"/><itemref idref="a"/></spine></package>',
+        "META-INF/container.xml": '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container">'
+        '<rootfiles><rootfile full-path="OPS/p.opf" media-type="x"/></rootfiles></container>',
+        "OPS/p.opf": '<package xmlns="http://www.idpf.org/2007/opf"><manifest>'
+        + item.format("a")
+        + item.format("b")
+        + '<item id="nav" href="nav.xhtml" properties="nav" media-type="application/xhtml+xml"/>'
+        '<item id="i" href="i.png" media-type="image/png"/></manifest>'
+        '<spine><itemref idref="nav"/><itemref idref="b"/><itemref idref="a"/></spine></package>',
         "OPS/a x.xhtml": chapter.format("Second"),
         "OPS/b x.xhtml": chapter.format("First"),
         "OPS/nav.xhtml": chapter.format("Contents"),
@@ -354,11 +369,17 @@ def test_a_book_is_read_in_the_order_of_its_spine(tmp_path: Path):
 
 
 def test_a_word_document_gives_its_paragraphs(tmp_path: Path):
-    schema = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main" xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
+    schema = (
+        'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main" '
+        'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
+    )
     body = (
-        "<w:p><w:pPr><w:tabs><w:tab/></w:tabs></w:pPr><w:r><w:t>One</w:t></w:r><w:r><w:tab/><w:t xml:space='preserve'> two</w:t><w:br/><w:t>three</w:t></w:r></w:p>"
-        "<w:p/><w:p><w:del><w:r><w:delText>gone</w:delText></w:r></w:del><w:r><w:instrText>PAGE</w:instrText><w:t>last</w:t></w:r></w:p>"
-        "<w:p><mc:AlternateContent><mc:Choice><w:t>box</w:t></mc:Choice><mc:Fallback><w:t>box</w:t></mc:Fallback></mc:AlternateContent></w:p>"
+        "<w:p><w:pPr><w:tabs><w:tab/></w:tabs></w:pPr><w:r><w:t>One</w:t></w:r>"
+        "<w:r><w:tab/><w:t xml:space='preserve'> two</w:t><w:br/><w:t>three</w:t></w:r></w:p>"
+        "<w:p/><w:p><w:del><w:r><w:delText>gone</w:delText></w:r></w:del>"
+        "<w:r><w:instrText>PAGE</w:instrText><w:t>last</w:t></w:r></w:p>"
+        "<w:p><mc:AlternateContent><mc:Choice><w:t>box</w:t></mc:Choice>"
+        "<mc:Fallback><w:t>box</w:t></mc:Fallback></mc:AlternateContent></w:p>"
     )
     document = f"<w:document {schema}><w:body>{body}</w:body></w:document>"
     assert texts(write(tmp_path / "a.docx", zip_of({"word/document.xml": document}))) == [

@@ -92,8 +92,8 @@ def test_entities_of_xml_are_not_expanded(name: str, tmp_path: Path):
     secret = tmp_path / "secret"
     secret.write_text("password")
     bomb = (
-        '<!DOCTYPE x [<!ENTITY a "lollollol"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c SYSTEM "file://%s">]>'
-        % secret
+        '<!DOCTYPE x [<!ENTITY a "lollollol"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;">'
+        f'<!ENTITY c SYSTEM "file://{secret}">]>'
     )
     schema = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
     with zipfile.ZipFile(tmp_path / name, "w") as archive:
@@ -229,10 +229,12 @@ def test_links_and_devices_in_archives_are_refused(tmp_path: Path):
 
 
 def test_a_zip_that_declares_a_bomb_is_refused_unread(tmp_path: Path):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        with archive.open("zeros.txt", "w") as member:
-            for _ in range(100):
-                member.write(b"0" * (1 << 20))
+    with (
+        zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive,
+        archive.open("zeros.txt", "w") as member,
+    ):
+        for _ in range(100):
+            member.write(b"0" * (1 << 20))
     assert "decompression bomb" in reason(tmp_path / "a.zip")
 
 

@@ -12,7 +12,7 @@ from cyclopts.config import Env
 
 from bowerbird import __version__
 from bowerbird.base.errors import BowerbirdError, UsageError
-from bowerbird.cli import judging, keeping, making, show
+from bowerbird.cli import demo, judging, keeping, making, show
 
 
 def build_app() -> App:
@@ -27,7 +27,7 @@ def build_app() -> App:
         version_flags=("--version",),
         sort_key=None,
     )
-    for module in (making, judging, keeping):
+    for module in (demo, making, judging, keeping):
         module.add(app)
     return app
 

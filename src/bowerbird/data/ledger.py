@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from bowerbird.data.item import Rejected
 
 NAME = "ledger.jsonl"
+_KEPT, _REJECTED = b"+", b"-"
+"""Stand before the lines of the draft."""
+
 Verdict = tuple[int, str]
 """Why a document is a duplicate: the number of the document kept, and words with `{origin}` for its origin."""
 
@@ -35,44 +38,38 @@ class Ledger:
         if refusal.origin in self._named:
             self.named_rejections.append(refusal)
         line = {"origin": refusal.origin, "status": "rejected", "reason": refusal.reason, "digest": None}
-        self._write(line, self._file)
+        self._file.write(_REJECTED + _line(line))
 
     def keep(self, origin: str, digest: str, licence: str | None) -> None:
         """A document that is kept unless `finish` says otherwise; they are numbered from 0 in this order."""
         line: dict[str, Any] = {"origin": origin, "status": "kept", "reason": None, "digest": digest}
         if licence:
             line["licence"] = licence
-        self._write(line, self._file)
+        self._file.write(_KEPT + _line(line))
 
     def finish(self, duplicates: Mapping[int, Verdict]) -> None:
         """Write the ledger itself; `duplicates` are documents by number."""
         self._file.close()
         named = {first for first, _ in duplicates.values()}
         origins: dict[int, str] = {}
-        with self.path.open("wb") as file:
-            for document, line in self._numbered():
-                if document in named:
-                    origins[document] = line["origin"]
-                if document is not None and document in duplicates:
+        document = -1
+        with self._draft.open("rb") as draft, self.path.open("wb") as file:
+            for content in draft:
+                flag, line = content[:1], content[1:]
+                document += flag == _KEPT
+                if flag == _KEPT and document in named:
+                    origins[document] = json.loads(line)["origin"]
+                if flag == _KEPT and document in duplicates:
                     first, words = duplicates[document]
-                    line.update(status="duplicate", reason=words.replace("{origin}", origins[first]))
-                self._write(line, file)
+                    reason = words.replace("{origin}", origins[first])
+                    line = _line({**json.loads(line), "status": "duplicate", "reason": reason})
+                file.write(line)
         self._draft.unlink()
 
     def close(self) -> None:
         self._file.close()
 
-    def _numbered(self) -> Iterator[tuple[int | None, dict[str, Any]]]:
-        """The lines of the draft, with the numbers of those that are documents."""
-        document = 0
-        with self._draft.open("rb") as file:
-            for content in file:
-                line = json.loads(content)
-                kept = line["status"] == "kept"
-                yield (document if kept else None), line
-                document += kept
 
-    @staticmethod
-    def _write(line: Mapping[str, Any], file: Any) -> None:
-        # A file name that is not UTF-8 holds lone surrogates: "\udcff" in JSON's own escape.
-        file.write((json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace"))
+def _line(content: Mapping[str, Any]) -> bytes:
+    # A file name that is not UTF-8 holds lone surrogates: "\\udcff" in JSON's own escape.
+    return (json.dumps(content, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")

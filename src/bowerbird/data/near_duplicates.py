@@ -1,6 +1,7 @@
 """Near duplicates: documents of which most short passages are the same, found with MinHash.
 
-A document is the set of its passages of 24 bytes (case, punctuation and line ends left out). Of their
+A document is the set of its passages: the 24 bytes, about five words, from the start of each word on
+(in scripts without spaces, from each character on), case, punctuation and line ends left out. Of their
 64-bit hashes the 256 smallest are kept (a bottom-k sketch: Cohen & Kaplan, 2007), whatever its length;
 datasketch's MinHash (Broder, 1997) turns those into 128 numbers, of which one byte each is stored
 (b-bit minwise hashing: Li & Koenig, arXiv:0910.3349). Documents that agree in one band of these bytes
@@ -30,6 +31,8 @@ SHORTEST_CHARACTERS = 200
 _BLOCK_BYTES = 1 << 17
 _COMPARED_AT_ONCE = 1 << 14
 _SPACE = 32
+_NO_SPACES = 0xE0
+"""First bytes from here on begin the characters of three and four bytes: scripts without spaces are there."""
 
 Hashes = NDArray[np.uint64]
 
@@ -42,7 +45,7 @@ def _mixed(values: Hashes) -> Hashes:
 
 
 _BASE = 0x9E3779B97F4A7C15  # odd, so that no bit is lost in its powers
-_POWERS = {width: np.uint64(pow(_BASE, width, 1 << 64)) for width in (1, 2, 4, 8)}
+_POWERS = {width: np.uint64(pow(_BASE, width, 1 << 64)) for width in (1, 2, 4, 8, 16)}
 _OF_BYTE = _mixed(np.arange(1, 257, dtype=np.uint64) * np.uint64(_BASE))
 
 
@@ -59,12 +62,15 @@ _FOLDED = _folding()
 
 
 def passage_hashes(folded: NDArray[np.uint8]) -> Hashes:
-    """(n - 23,) hashes of all passages of n >= 24 bytes, built by doubling: 1, 2, 4, 8, 16, 24."""
+    """(passages,) hashes of the passages that begin after the first of n >= 25 folded bytes."""
+    begins = (folded[:-PASSAGE_BYTES] == _SPACE) & (folded[1 : 1 - PASSAGE_BYTES] != _SPACE)
+    if int(folded.max()) >= _NO_SPACES:
+        begins |= folded[1 : 1 - PASSAGE_BYTES] >= _NO_SPACES
+    at = np.flatnonzero(begins) + 1
     h = _OF_BYTE[folded]
-    for width in (1, 2, 4):
+    for width in (1, 2, 4):  # hashes of 2, 4 and 8 bytes from everywhere
         h = h[:-width] * _POWERS[width] + h[width:]
-    sixteen = h[:-8] * _POWERS[8] + h[8:]
-    return _mixed(sixteen[:-8] * _POWERS[8] + h[16:])
+    return _mixed(h[at] * _POWERS[16] + h[at + 8] * _POWERS[8] + h[at + 16])
 
 
 def _distinct(hashes: Hashes) -> Hashes:
@@ -81,7 +87,7 @@ class Sketch:
     def __init__(self) -> None:
         self.characters = 0
         self.hashes: Hashes = np.zeros(0, np.uint64)
-        self._rest: NDArray[np.uint8] = np.zeros(0, np.uint8)
+        self._rest: NDArray[np.uint8] = np.full(1, _SPACE, np.uint8)
 
     def add(self, text: str) -> None:
         self.characters += len(text)
@@ -94,8 +100,8 @@ class Sketch:
         keep = np.ones(len(folded), np.bool_)
         keep[1:] = (folded[1:] != _SPACE) | (folded[:-1] != _SPACE)
         folded = folded[keep]
-        self._rest = folded[-(PASSAGE_BYTES - 1) :]
-        if len(folded) >= PASSAGE_BYTES:
+        self._rest = folded[-PASSAGE_BYTES:]
+        if len(folded) > PASSAGE_BYTES:
             fresh = passage_hashes(folded)
             if self.is_full:
                 fresh = fresh[fresh < self.hashes[-1]]
@@ -141,12 +147,12 @@ class NearDuplicates:
         self._remember(document, sketch)
 
     def _remember(self, document: int, sketch: Sketch) -> None:
-        minhash = self._minhash.copy()
-        minhash.update_batch((sketch.hashes & np.uint64(0xFFFFFFFF)).tolist())
+        self._minhash.clear()
+        self._minhash.update_batch((sketch.hashes & np.uint64(0xFFFFFFFF)).tolist())
         self._documents.append(document)
         self._sizes.append(len(sketch.hashes))
         self._reaches.append(sketch.reach)
-        self._signatures += (minhash.hashvalues & 0xFF).astype(np.uint8).tobytes()
+        self._signatures += (self._minhash.hashvalues & 0xFF).astype(np.uint8).tobytes()
 
     def resembling(self, left_out: NDArray[np.bool_]) -> dict[int, tuple[int, float]]:
         """Document -> (the kept document before it that it resembles, their similarity).
@@ -157,11 +163,12 @@ class NearDuplicates:
         if len(documents) < 2:
             return {}
         rows = np.flatnonzero(~left_out[documents])
-        signatures = np.frombuffer(bytes(self._signatures), np.uint8).reshape(-1, PERMUTATIONS)
-        compare = _Comparison(signatures, np.array(self._sizes), np.array(self._reaches))
+        compare = self.comparison()
         pairs = [np.zeros((0, 2), np.int64)]
         for start in range(0, PERMUTATIONS - BAND_ROWS + 1, BAND_ROWS):
-            pairs += [pair[compare(pair) >= self.similarity] for pair in _meetings(signatures, rows, start)]
+            pairs += [
+                pair[compare(pair) >= self.similarity] for pair in _meetings(compare.signatures, rows, start)
+            ]
         alike = np.unique(np.concatenate(pairs), axis=0)
         # In the order of the later document, so that what it is compared with is decided already.
         alike = alike[np.lexsort((alike[:, 0], alike[:, 1]))]
@@ -178,8 +185,13 @@ class NearDuplicates:
             for later, (kept, similarity) in found.items()
         }
 
+    def comparison(self) -> Comparison:
+        """The estimate of similarity, by rows: the long documents in the order they were added."""
+        signatures = np.frombuffer(bytes(self._signatures), np.uint8).reshape(-1, PERMUTATIONS)
+        return Comparison(signatures, np.array(self._sizes), np.array(self._reaches))
 
-class _Comparison:
+
+class Comparison:
     """Estimates how alike documents are from their rows of signatures, sizes and reaches."""
 
     def __init__(

@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from bowerbird.kinds.loaded import Model
 
 _VALID_ROWS = 32
-_BLOCK_TOKENS = 2048
+_BLOCK_BYTES = 2048
 """Held-out documents longer than this are judged in blocks, so that an interval can be had from few."""
-_HELD_OUT_CHARACTERS = 300_000
 
 
 class MixConfig(Config):
@@ -171,17 +170,19 @@ def read(model: Model, request: TextRequest) -> TextReader:
 
 
 def gather_evidence(
-    model: Model, dataset: Dataset, *, split: str, seed: int, samples: int, length: int, most_tokens: int
+    model: Model, dataset: Dataset, *, split: str, seed: int, samples: int, length: int, most_bytes: int
 ) -> Evidence:
     """What the metrics look at: the model's bits on held-out documents, and texts it makes by itself.
 
-    At most `most_tokens` held-out tokens are read, documents in the order of the split.
+    At most `most_bytes` held-out bytes are read, documents in the order of the split.
     """
-    bits, sizes = held_out_bits(model, dataset, split, most_tokens)
-    documents = len(dataset.documents(split))
+    bits, sizes = held_out_bits(model, dataset, split, most_bytes)
     held_out: list[str] = []
-    while len(held_out) < documents and sum(map(len, held_out)) < _HELD_OUT_CHARACTERS:
-        held_out.append(plain(dataset.text(split, len(held_out)))[:_HELD_OUT_CHARACTERS])
+    left = most_bytes
+    for index, (_, _, size, _) in enumerate(dataset.documents(split).tolist()):
+        text = plain(dataset.text(split, index)) if left > 0 else ""
+        held_out += [text if size <= left else text.encode()[:left].decode("utf-8", "ignore")] if text else []
+        left -= size
     made = model.generate(n=samples, length=length, temperature=1.0, seed=mixed_seed(seed) >> 8)
     return Evidence(
         kind="text",
@@ -196,25 +197,15 @@ def gather_evidence(
 
 
 def held_out_bits(
-    model: Model, dataset: Dataset, split: str, most_tokens: int, rows: int = 32
+    model: Model, dataset: Dataset, split: str, most_bytes: int, rows: int = 32
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Bits the model spends on each held-out block, and the block's bytes: (blocks,) each.
 
     The state is carried through each document from the empty one; every byte is counted once, and the
-    marker that ends a whole document is paid for too. Text is encoded by the model's own codec.
+    marker that ends a whole document is paid for too. Text is encoded by the model's own codec. Blocks
+    are cut by bytes, so that models with different codecs are judged on the same ones.
     """
-    own = model.codec.describe() == dataset.codec.describe()
-    tokens, sequences, left = dataset.tokens(split), [], most_tokens
-    for index, (first, count, _, whole) in enumerate(dataset.documents(split).tolist()):
-        if left <= 0:
-            break
-        if own:
-            sequence = np.asarray(tokens[first : first + min(count, left)], np.int64)
-        else:
-            text = model.normaliser(dataset.text(split, index))
-            sequence = model.codec.encode(DOCUMENT + text).astype(np.int64)[:left]
-        left -= len(sequence)
-        sequences.append(np.append(sequence, DOCUMENT_TOKEN) if whole and left > 0 else sequence)
+    sequences = _held_out_sequences(model, dataset, split, most_bytes)
     order = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))
     found: dict[int, NDArray[np.float64]] = {}
     for start in range(0, len(order), rows):
@@ -224,11 +215,32 @@ def held_out_bits(
     bits, sizes = [], []
     for index, sequence in enumerate(sequences):
         byte_sizes = model.codec.byte_sizes[sequence[1:]]
-        for start in range(0, len(byte_sizes), _BLOCK_TOKENS):
-            block = slice(start, start + _BLOCK_TOKENS)
-            bits.append(float(found[index][block].sum() / np.log(2)))
-            sizes.append(float(byte_sizes[block].sum()))
-    return np.array(bits), np.array(sizes)
+        before = byte_sizes.cumsum() - byte_sizes
+        block = np.minimum(before // _BLOCK_BYTES, max(byte_sizes.sum() - 1, 0) // _BLOCK_BYTES).astype(int)
+        bits.append(np.bincount(block, found[index]) / np.log(2))
+        sizes.append(np.bincount(block, byte_sizes))
+    return np.concatenate(bits), np.concatenate(sizes)
+
+
+def _held_out_sequences(
+    model: Model, dataset: Dataset, split: str, most_bytes: int
+) -> list[NDArray[np.int64]]:
+    """Held-out documents as tokens of the model's codec, each from its leading marker, up to so many bytes."""
+    own = model.codec.describe() == dataset.codec.describe() and model.codec.files() == dataset.codec.files()
+    tokens, left = dataset.tokens(split), float(most_bytes)
+    sequences: list[NDArray[np.int64]] = []
+    for index, (first, count, size, whole) in enumerate(dataset.documents(split).tolist()):
+        if own:
+            sequence = np.asarray(tokens[first : first + count], np.int64)
+        else:
+            text = model.normaliser(dataset.text(split, index))
+            sequence = model.codec.encode(DOCUMENT + text).astype(np.int64)
+        if size > left:
+            kept = int(np.searchsorted(model.codec.byte_sizes[sequence].cumsum(), left, side="right"))
+            return [*sequences, sequence[:kept]] if kept > 1 else sequences
+        left -= size
+        sequences.append(np.append(sequence, DOCUMENT_TOKEN) if whole else sequence)
+    return sequences
 
 
 TEXT = Kind(

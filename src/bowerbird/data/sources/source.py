@@ -27,7 +27,7 @@ class GatherConfig(Config):
     """The most that one archive may unpack to, in bytes."""
 
 
-class Unusable(Exception):  # noqa: N818
+class Unusable(Exception):
     """Raised by a reader: this file cannot be used, for the reason given in words for the ledger."""
 
 

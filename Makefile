@@ -1,0 +1,60 @@
+# Every target sets itself up: Python 3.11 or later and make are all that is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test test-slow check format docs clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	@echo "setting up: making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -c 'import sys; sys.exit("bowerbird needs Python 3.11 or later; try: make PYTHON=python3.11") if sys.version_info < (3, 11) else 0'
+	@$(PYTHON) -m venv $(VENV)
+
+# Torch first and by itself: its CPU build is pinned, and nothing that follows may move it.
+$(VENV)/.torch: $(BIN)/python
+	@echo "setting up: installing torch"
+	@$(BIN)/python -m pip install --quiet "torch>=2.13,<2.14"
+	@touch $@
+
+$(VENV)/.demo: pyproject.toml $(VENV)/.torch
+	@echo "setting up: installing bowerbird with what the demo needs"
+	@$(BIN)/python -m pip install --quiet -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.torch
+	@echo "setting up: installing bowerbird with what its development needs"
+	@$(BIN)/python -m pip install --quiet -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.demo ## real data in, a trained, evaluated, published model out, in minutes
+	@$(BIN)/bowerbird demo
+
+dev: $(VENV)/.dev ## set up for development
+	@echo "ready: $(BIN)/bowerbird, $(BIN)/pytest"
+
+test: $(VENV)/.dev ## run the test suite
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-slow: $(VENV)/.dev ## run the tests that take minutes
+	@$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/.dev ## format, lint, types, import layers, docs, then tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+format: $(VENV)/.dev ## put the code into its one form
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.dev ## write the parts of the docs that are made from the code
+	@$(BIN)/python docs/generate.py
+
+clean: ## remove what make made
+	@rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
