@@ -55,7 +55,12 @@ def poems(tmp_path_factory: pytest.TempPathFactory) -> Path:
     things = ["sea", "stone", "lark", "rain", "lamp", "door", "field", "salt"]
     for number in range(40):
         first, second, third = (things[(number * step + step) % 8] for step in (1, 3, 5))
-        lines = [f"the {first} was under the {second}", f"and {number} times the {third} turned", "", "so be it"]
+        lines = [
+            f"the {first} was under the {second}",
+            f"and {number} times the {third} turned",
+            "",
+            "so be it",
+        ]
         (folder / f"poem{number:02}.txt").write_text("\n".join(lines * 3) + f"\n{first * (number % 5)}\n")
     return folder
 

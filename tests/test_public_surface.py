@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 import bowerbird
 
@@ -26,3 +29,13 @@ def test_importing_the_package_loads_no_torch_and_prints_nothing() -> None:
     code = "import bowerbird, sys; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("command", [["versions"], ["prepare", "POEM", "--out", "OUT"]])
+def test_commands_that_do_not_compute_load_no_torch(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "poem.txt").write_text("the sea\n" * 50)
+    places = {"POEM": str(tmp_path / "poem.txt"), "OUT": str(tmp_path / "out")}
+    arguments = [places.get(part, part) for part in command]
+    code = "import sys; from bowerbird.cli.main import main; code = main(); sys.exit(code or 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()

@@ -1,5 +1,5 @@
 """`python -m bowerbird`."""
 
-from bowerbird.cli.main import entry
+from bowerbird.cli.entry import entry
 
 entry()

@@ -6,29 +6,29 @@ import datetime
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bowerbird import __version__
 from bowerbird.base.config import Config, resolve
 from bowerbird.base.errors import NotFound, UsageError
 from bowerbird.base.files import read_json, write_json, write_whole
+from bowerbird.base.journal import Record
+from bowerbird.base.shelf import Shelf
 from bowerbird.data.dataset import Dataset
 from bowerbird.data.prepare import PrepareConfig
-from bowerbird.data.prepare import prepare as make_dataset
-from bowerbird.evaluation.evaluate import compare
-from bowerbird.evaluation.evaluate import evaluate as measure
-from bowerbird.evaluation.page import html
-from bowerbird.evaluation.report import Report, per_unit
-from bowerbird.kinds import KINDS
-from bowerbird.kinds.loaded import Model
-from bowerbird.runs.carry import Listener, begin, carry_on, check_budget
-from bowerbird.runs.finetuning import adopt
-from bowerbird.runs.run import Run
-from bowerbird.runs.verify import verify
-from bowerbird.store.bundle import open_bundle
-from bowerbird.store.registry.version import Version
+from bowerbird.data.prepare import prepare as prepare_text
 from bowerbird.workspace import Workspace
 
+# Stages that need torch import it when they are called: preparing and keeping do without.
+if TYPE_CHECKING:
+    from bowerbird.evaluation.evidence import Evidence
+    from bowerbird.evaluation.report import Report
+    from bowerbird.kinds.loaded import Model
+    from bowerbird.runs.run import Run
+    from bowerbird.store.registry.version import Version
+
+Listener = Callable[[Record], None]
+PREPARE = Shelf("kind", text=prepare_text)
 DEFAULT_MINUTES = 3.0
 
 
@@ -65,17 +65,17 @@ def prepare(
         config: a YAML file of settings.
         settings: `dotted.key=value` assignments; see `PrepareConfig`.
     """
-    name = KINDS[kind].name
+    make = PREPARE[kind]
     named = [sources] if isinstance(sources, str | Path) else list(sources)
     if not named:
         raise UsageError("name at least one source", hint="bowerbird prepare poems/ --out datasets/poems")
     layer = {} if seed is None else {"seed": seed}
     wanted = resolve(PrepareConfig, layer, config_file=config, settings=settings, where="prepare")
-    summary = make_dataset(
+    summary = make(
         [str(source) for source in named],
         Path(out),
         wanted,
-        kind=name,
+        kind=kind,
         skip_bad=skip_bad,
         on_progress=on_progress,
     )
@@ -113,6 +113,9 @@ def train(
     Raises:
         Interrupted: it was asked to stop; `resume` goes on.
     """
+    from bowerbird.kinds import KINDS
+    from bowerbird.runs.carry import begin, carry_on, check_budget
+
     check_budget(minutes, steps)
     if minutes is None and steps is None:
         minutes = DEFAULT_MINUTES
@@ -136,7 +139,9 @@ def resume(
 
     Without `minutes` or `steps` it becomes, to the bit, what it would have been without the stop.
     """
-    found = run if isinstance(run, Run) else Run.open(Path(run))
+    from bowerbird.runs.carry import carry_on
+
+    found = _run(run)
     return replace(
         found, outcome=carry_on(found, minutes=minutes, steps=steps, started=started, listener=listener)
     )
@@ -161,6 +166,9 @@ def finetune(
     Symbols that the codec lacks are spelt in bytes and counted in the outcome's `unseen`. Settings of use:
     `freeze=[embedding]`, and `mix.dataset=FOLDER`, `mix.share=0.25` to read old data beside the new.
     """
+    from bowerbird.runs.carry import carry_on, check_budget
+    from bowerbird.runs.finetuning import adopt
+
     check_budget(minutes, steps)
     if minutes is None and steps is None:
         minutes = DEFAULT_MINUTES
@@ -176,6 +184,9 @@ def finetune(
 
 def load(reference: str | Path, *, workspace: Workspace | None = None, device: str | None = None) -> Model:
     """The model that a reference names: a run or bundle folder, `name`, `name@3` or `name@live`."""
+    from bowerbird.kinds.loaded import Model
+    from bowerbird.store.bundle import open_bundle
+
     located = (workspace or Workspace()).resolve(str(reference))
     return Model(open_bundle(located.path), name=str(reference), device=device)
 
@@ -198,6 +209,11 @@ def evaluate(
         against: another model to judge on the same units.
         out: writes `out.json` and `out.html`; by default into the run, when the model is one.
     """
+    from bowerbird.evaluation.evaluate import compare
+    from bowerbird.evaluation.evaluate import evaluate as measure
+    from bowerbird.evaluation.page import html
+    from bowerbird.evaluation.report import Report, per_unit
+
     space = workspace or Workspace()
     wanted = resolve(EvaluateConfig, config_file=config, settings=settings, where="evaluate")
     judged = _model(model, space)
@@ -284,18 +300,26 @@ def verify_resume(
     run: Run | str | Path, *, steps: int = 40, stops: int = 3, seed: int = 1
 ) -> Mapping[str, Any]:
     """Train with a run's settings once straight through and once with stops, and compare every tensor."""
-    return verify(run if isinstance(run, Run) else Run.open(Path(run)), steps=steps, stops=stops, seed=seed)
+    from bowerbird.runs.verify import verify
+
+    return verify(_run(run), steps=steps, stops=stops, seed=seed)
 
 
 def _dataset(dataset: Dataset | str | Path) -> Dataset:
     return dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
 
 
+def _run(run: Run | str | Path) -> Run:
+    from bowerbird.runs.run import Run
+
+    return Run.open(Path(run)) if isinstance(run, str | Path) else run
+
+
 def _model(model: Model | str | Path, workspace: Workspace | None) -> Model:
-    return model if isinstance(model, Model) else load(model, workspace=workspace)
+    return load(model, workspace=workspace) if isinstance(model, str | Path) else model
 
 
-def _evidence(model: Model, dataset: Dataset, split: str, seed: int, wanted: EvaluateConfig) -> Any:
+def _evidence(model: Model, dataset: Dataset, split: str, seed: int, wanted: EvaluateConfig) -> Evidence:
     return model.kind.gather_evidence(
         model,
         dataset,
@@ -323,16 +347,16 @@ def _own_dataset(model: Model, workspace: Workspace) -> Dataset:
 
 def _run_of(bundle: Path) -> Run | None:
     """The run that a checkpoint's bundle lies in."""
-    run = bundle.parent.parent.parent
-    return Run.open(run) if (run / "run.json").exists() else None
+    folder = bundle.parent.parent.parent
+    return _run(folder) if (folder / "run.json").exists() else None
 
 
 def _report_place(model: Model | str | Path) -> Path | None:
     """Where a report goes unless told: into the run, if the model was named by its run."""
-    if isinstance(model, Model):
-        run = _run_of(model.bundle.path)
-        return run.path / "report" if run else None
-    return Path(model) / "report" if (Path(model) / "run.json").exists() else None
+    if isinstance(model, str | Path):
+        return Path(model) / "report" if (Path(model) / "run.json").exists() else None
+    run = _run_of(model.bundle.path)
+    return run.path / "report" if run else None
 
 
 def _known_scores(model: Model) -> dict[str, float]:

@@ -96,7 +96,7 @@ def test_pieces_put_together_are_the_text(content: str, piece: int, tail: int):
     assert [last for _, last in pieces] == [False] * (len(pieces) - 1) + [True]
     assert not any(
         before.endswith("\r") and after.startswith("\n") for (before, _), (after, _) in pairwise(pieces)
-    ), together
+    )
 
 
 def test_each_line_is_a_document_where_asked_for(tmp_path: Path):

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.conftest import TINY
 
 import bowerbird as bb
 from bowerbird.base.errors import NotFound, UsageError
-from tests.conftest import TINY
 
 
 def test_the_whole_life_of_a_text_model(poems: Path, tmp_path: Path) -> None:
@@ -37,8 +37,12 @@ def test_the_whole_life_of_a_text_model(poems: Path, tmp_path: Path) -> None:
     assert against.comparison
 
 
-def test_fine_tuning_changes_what_is_not_frozen_and_nothing_else(tiny_run: Path, tiny_dataset: Path, tmp_path: Path) -> None:
-    tuned = bb.finetune(tiny_run, tiny_dataset, tmp_path / "tuned", steps=4, settings=["freeze=[embedding,cells]"])
+def test_fine_tuning_changes_what_is_not_frozen_and_nothing_else(
+    tiny_run: Path, tiny_dataset: Path, tmp_path: Path
+) -> None:
+    tuned = bb.finetune(
+        tiny_run, tiny_dataset, tmp_path / "tuned", steps=4, settings=["freeze=[embedding,cells]"]
+    )
     before, after = bb.load(tiny_run).bundle.weights(), tuned.best_bundle().weights()
     changed = {name for name in before if not before[name].equal(after[name])}
     assert changed
@@ -59,7 +63,11 @@ def test_old_data_is_mixed_in_when_asked_for(tiny_run: Path, tiny_dataset: Path,
     data = bb.prepare(tmp_path / "new.txt", tmp_path / "new", settings=["split.test=0"])
     plain = bb.finetune(tiny_run, data, tmp_path / "plain", steps=20)
     mixed = bb.finetune(
-        tiny_run, data, tmp_path / "mixed", steps=20, settings=[f"mix.dataset={tiny_dataset}", "mix.share=0.5"]
+        tiny_run,
+        data,
+        tmp_path / "mixed",
+        steps=20,
+        settings=[f"mix.dataset={tiny_dataset}", "mix.share=0.5"],
     )
     scores = [
         bb.evaluate(run.path, dataset=tiny_dataset, settings=["samples=1", "length=20"]).scores[0].value
@@ -84,7 +92,18 @@ def test_a_chat_model_answers_in_turn(tmp_path: Path) -> None:
     (tmp_path / "chat.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     data = bb.prepare(tmp_path / "chat.jsonl", tmp_path / "d", settings=["clean.near_duplicates=false"])
     assert data.structure == "chat"
-    run = bb.train(data, tmp_path / "run", steps=150, settings=["batch_size=8", "length=16", "model.width=32"])
+    run = bb.train(
+        data,
+        tmp_path / "run",
+        steps=400,
+        settings=[
+            "batch_size=8",
+            "length=24",
+            "model.width=40",
+            "optimizer.learning_rate=0.01",
+            "patience=null",
+        ],
+    )
     answer = bb.load(run.path).generate(prompt="hi 3", length=60, temperature=0, seed=1)[0]
     assert answer.text == "well well"
     assert answer.finish_reason == "stop"

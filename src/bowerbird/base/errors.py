@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from os import PathLike
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class BowerbirdError(Exception):
@@ -105,6 +105,8 @@ class Diverged(BowerbirdError):
 class Interrupted(BowerbirdError):
     exit_code = 130
     http_status = 503
+    outcome: dict[str, Any] | None = None
+    """What had been reached, as JSON values."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

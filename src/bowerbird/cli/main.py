@@ -25,10 +25,12 @@ def build_app() -> App:
         version=__version__,
         config=Env("BOWERBIRD_", command=False),
         version_flags=("--version",),
-        sort_key=None,
     )
     for module in (demo, making, judging, keeping):
         module.add(app)
+    for place, name in enumerate(list(app)):  # listed in the order of a model's life, not of the alphabet
+        if not name.startswith("-"):
+            app[name].sort_key = place
     return app
 
 
@@ -58,8 +60,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _usage(error: CycloptsError) -> UsageError:
     chain = " ".join(error.command_chain or ())
     return UsageError(str(error), hint=f"bowerbird {chain} --help".replace("  ", " "))
-
-
-def entry() -> None:
-    """What the `bowerbird` script calls."""
-    sys.exit(main())

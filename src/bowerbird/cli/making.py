@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
+from bowerbird.base.errors import Interrupted
 from bowerbird.cli import show
 from bowerbird.cli.options import BUDGET, OUTPUT, SETTINGS, Budget, Output, Settings
 from bowerbird.cli.started import STARTED
+
+if TYPE_CHECKING:
+    from bowerbird.runs.run import Run
 
 
 def prepare(
@@ -103,7 +108,9 @@ def train(
     from bowerbird.data.dataset import Dataset
 
     data = Dataset.open(dataset)
-    run = lifecycle.train(
+    run = _told_when_stopped(
+        output,
+        lifecycle.train,
         data,
         out,
         model=model,
@@ -136,8 +143,14 @@ def resume(run: Path, *, budget: Budget = BUDGET, output: Output = OUTPUT) -> No
 
     found = Run.open(run)
     listener = _listener(output, found.dataset())
-    done = lifecycle.resume(
-        found, minutes=budget.minutes, steps=budget.steps, listener=listener, started=STARTED
+    done = _told_when_stopped(
+        output,
+        lifecycle.resume,
+        found,
+        minutes=budget.minutes,
+        steps=budget.steps,
+        listener=listener,
+        started=STARTED,
     )
     _trained(output, done.outcome)
 
@@ -173,7 +186,9 @@ def finetune(
     from bowerbird.data.dataset import Dataset
 
     data = Dataset.open(dataset)
-    run = lifecycle.finetune(
+    run = _told_when_stopped(
+        output,
+        lifecycle.finetune,
         model,
         data,
         out,
@@ -206,6 +221,16 @@ def space(output: Output) -> Any:
 def _listener(output: Output, data: Any) -> Any:
     train = data.info["splits"]["train"]
     return show.follow(output, train["bytes"] / max(train["tokens"], 1))
+
+
+def _told_when_stopped(output: Output, stage: Callable[..., Run], *what: Any, **how: Any) -> Run:
+    """Call a stage that trains; when it is interrupted, its outcome so far is still a result."""
+    try:
+        return stage(*what, **how)
+    except Interrupted as stopped:
+        if output.json and stopped.outcome:
+            show.result(output, stopped.outcome)
+        raise
 
 
 def _trained(output: Output, outcome: dict[str, Any]) -> None:

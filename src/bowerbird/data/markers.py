@@ -28,17 +28,20 @@ def turn(role: str, words: str) -> str:
 def turns(text: str) -> list[tuple[str, str]]:
     """The (role, words) turns of a marked text; what stands before the first marker is left out."""
     found = list(_ANY_ROLE.finditer(text))
-    ends = [match.start() for match in found[1:]] + [len(text)]
+    ends = [*(match.start() for match in found[1:]), len(text)][: len(found)]
     return [
         (_ROLE_OF[match.group()], text[match.end() : end]) for match, end in zip(found, ends, strict=True)
     ]
 
 
-def shown(text: str) -> str:
-    """A marked text as a person reads it: each turn on its own line, led by its role."""
+def shown(text: str, *, begun: bool = False) -> str:
+    """A marked text as a person reads it: each turn on its own line, led by its role.
+
+    `begun` says that this goes on from text already shown, so a turn at its start needs a new line.
+    """
     text = text.replace(DOCUMENT, "")
-    text = _ANY_ROLE.sub(lambda match: f"\n{_ROLE_OF[match.group()]}: ", text)
-    return text.lstrip("\n") if text.startswith("\n") else text
+    lines = _ANY_ROLE.sub(lambda match: f"\n{_ROLE_OF[match.group()]}: ", text)
+    return lines if begun or text[:1] not in _ROLE_OF else lines[1:]
 
 
 def plain(text: str) -> str:

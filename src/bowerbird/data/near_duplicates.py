@@ -44,9 +44,10 @@ def _mixed(values: Hashes) -> Hashes:
     return values ^ (values >> np.uint64(31))
 
 
-_BASE = 0x9E3779B97F4A7C15  # odd, so that no bit is lost in its powers
-_POWERS = {width: np.uint64(pow(_BASE, width, 1 << 64)) for width in (1, 2, 4, 8, 16)}
-_OF_BYTE = _mixed(np.arange(1, 257, dtype=np.uint64) * np.uint64(_BASE))
+# Odd, so that multiplying loses no bit.
+_SPREAD, _FIRST, _SECOND = (
+    np.uint64(factor) for factor in (0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F)
+)
 
 
 def _folding() -> NDArray[np.uint8]:
@@ -67,10 +68,12 @@ def passage_hashes(folded: NDArray[np.uint8]) -> Hashes:
     if int(folded.max()) >= _NO_SPACES:
         begins |= folded[1 : 1 - PASSAGE_BYTES] >= _NO_SPACES
     at = np.flatnonzero(begins) + 1
-    h = _OF_BYTE[folded]
-    for width in (1, 2, 4):  # hashes of 2, 4 and 8 bytes from everywhere
-        h = h[:-width] * _POWERS[width] + h[width:]
-    return _mixed(h[at] * _POWERS[16] + h[at + 8] * _POWERS[8] + h[at + 16])
+    everywhere = np.ndarray((len(folded) - PASSAGE_BYTES + 1,), "V24", folded, strides=(1,))
+    words = everywhere[at].view("<u8").reshape(-1, 3).astype(np.uint64, copy=False)
+    # Each word is spread before they are added, or a change of its last byte would move few bits.
+    words = words * _SPREAD
+    words ^= words >> np.uint64(32)
+    return _mixed(words[:, 0] * _FIRST + words[:, 1] * _SECOND + words[:, 2])
 
 
 def _distinct(hashes: Hashes) -> Hashes:

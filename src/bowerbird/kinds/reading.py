@@ -27,11 +27,8 @@ class TextReader:
         new = "".join([self._decoder.push(token) for token in content.tolist()])
         if finished:
             new += self._decoder.flush()
-        visible = shown(new)
-        if new and not self._begun:
-            self._begun = True
-        elif visible and new and visible != new and not visible.startswith("\n"):
-            visible = "\n" + visible
+        visible = shown(new, begun=self._begun)
+        self._begun = self._begun or bool(visible)
         text = self._held + visible
         cuts = [place for place in (text.find(stop) for stop in self._stop) if place >= 0]
         if cuts:

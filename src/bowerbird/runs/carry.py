@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from bowerbird.base.config import Config
-from bowerbird.base.errors import UsageError
+from bowerbird.base.errors import Interrupted, UsageError
 from bowerbird.base.journal import Journal, Record
 from bowerbird.data.dataset import Dataset
 from bowerbird.kinds.kind import Kind
@@ -123,19 +123,27 @@ def carry_on(
         training.began = began
         if minutes is not None or steps is not None:
             training.extend(steps)
-        reason = training.train()
-        best = training.final_scores()
-        final = run.best_bundle()
+        try:
+            reason = training.train()
+        except Interrupted as error:
+            error.outcome = _outcome(run, training, "interrupted", began)
+            raise
+        training.final_scores()
+        return _outcome(run, training, reason, began)
+
+
+def _outcome(run: Run, training: Training, reason: str, began: float) -> dict[str, Any]:
+    """What `train --json` prints."""
     return {
         "run": str(run.path),
         "kind": run.kind.name,
-        "model": settings["model"]["cell"],
+        "model": run.record["settings"]["model"]["cell"],
         "parameters": run.record["parameters"],
         "steps": training.step,
         "seconds": round(time.monotonic() - began, 3),
         "stopped": reason,
-        "best": best,
-        "bundle_digest": final.digest,
+        "best": run.best(),
+        "bundle_digest": run.best_bundle().digest,
     }
 
 

@@ -134,8 +134,9 @@ class Training:
             ):
                 self.journal.write(event="warning", step=0, message=warning)
             self.evaluate()
-        self._plot()
-        self._plot()  # again: the first also loaded the library, and the second tells what the end will cost
+        if self.deadline is not None:
+            self._plot()
+            self._plot()  # again: the first also loaded the library, the second tells what the end will cost
         self._count_reserve()
         self._time_at_start = max(self.time_left(), 1e-3)
         self._progress_at_start = self.pace.progress(self.step)
@@ -319,11 +320,11 @@ class Training:
 
     # The end.
 
-    def final_scores(self, limit: int | None = None) -> dict[str, Any]:
-        """Scores of the best checkpoint on more of the held-out text; `best.json` gets them."""
+    def final_scores(self) -> None:
+        """Score the best checkpoint on more of the held-out text; `best.json` gets what is found."""
         bundle = self.run.best_bundle()
         self.network.load_state_dict(bundle.weights())
-        found = self.kind.validate(self.network, self.dataset, limit or self.final_tokens())
+        found = self.kind.validate(self.network, self.dataset, self.final_tokens())
         step = int(bundle.manifest["step"])
         self.saver.mark_best(step, found.scores)
         self.journal.write(
@@ -335,7 +336,6 @@ class Training:
             **found.scores,
         )
         self._plot()
-        return {"step": step, "scores": found.scores}
 
     def _plot(self) -> None:
         """Draw the curves; without matplotlib, say so once and go on."""

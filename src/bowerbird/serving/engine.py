@@ -38,9 +38,7 @@ class Engine:
             raise UnknownModel(model_id, self.models)
         return self.models[model_id]
 
-    def submit(
-        self, model_id: str, request: Any, *, loop: asyncio.AbstractEventLoop | None = None
-    ) -> Ticket:
+    def submit(self, model_id: str, request: Any, *, loop: asyncio.AbstractEventLoop | None = None) -> Ticket:
         """Ask for the samples of a request, made by `Model.request`.
 
         Raises:

@@ -34,7 +34,7 @@ class UnknownModel(NotFound):
     code: ClassVar[str] = "model_not_found"
 
     def __init__(self, name: str, known: Iterable[str]):
-        known = sorted(known)
+        name, known = name[:100], sorted(known)
         near = nearest(name, known)
         hint = f"did you mean `{near}`? " if near else ""
         super().__init__(

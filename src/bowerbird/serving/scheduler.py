@@ -90,6 +90,9 @@ class Scheduler:
         with self._changed:
             if self._deadline is not None or not self.alive:
                 raise Stopping
+            if any(sample.ticket.cancelled for sample in self._waiting):
+                kept = [sample for sample in self._waiting if not sample.ticket.cancelled]
+                self._waiting = deque(kept)
             room = self.queue + self.slots - len(self._running) - len(self._waiting)
             if len(jobs) > room:
                 raise Busy
@@ -111,17 +114,27 @@ class Scheduler:
         return self.model.kind.open_session(self.model.network, self.slots)
 
     def _run(self) -> None:
-        while self._wait_for_work():
-            news: News = []
-            try:
-                self._turn(news)
-            except Exception as error:  # whatever a model does, the engine lives on
-                _report("a step failed", error)
-                news += [(sample.ticket, _told(error)) for sample in self._running.values()]
-                with self._changed:
-                    self._running.clear()
-                self._session = self._open()
-            _deliver(news)
+        try:
+            while self._wait_for_work():
+                news: News = []
+                try:
+                    self._turn(news)
+                except Exception as error:  # whatever a model does, the engine lives on
+                    _report("a step failed", error)
+                    self._fail(list(self._running.values()), _told(error), news)
+                    with self._changed:
+                        self._running.clear()
+                    self._session = self._open()
+                finally:
+                    _deliver(news)
+        finally:  # nobody waits for ever, even if there is no memory left for a new session
+            with self._changed:
+                self._deadline = self._deadline or time.monotonic()
+                left = [*self._running.values(), *self._waiting]
+                self._waiting.clear()
+            last: News = []
+            self._fail(left, Stopping(), last)
+            _deliver(last)
 
     def _wait_for_work(self) -> bool:
         """Sleep until there is something to do. False: stopped, and nothing is left."""
@@ -138,9 +151,7 @@ class Scheduler:
             with self._changed:
                 left = [*self._running.values(), *self._waiting]
                 self._waiting.clear()
-            news += [(sample.ticket, Stopping()) for sample in left]
-            for sample in left:
-                sample.ticket.cancelled = True
+            self._fail(left, Stopping(), news)
         for slot, sample in list(self._running.items()):
             if sample.ticket.cancelled:
                 self._let_go(slot)
@@ -161,8 +172,7 @@ class Scheduler:
                 text, finished = sample.job.reader.push(chunk.content, chunk.finished)
             except Exception as error:
                 _report("an answer could not be read", error)
-                news.append((sample.ticket, _told(error)))
-                sample.ticket.cancelled = True
+                self._fail([sample], _told(error), news)
                 finished, text = "stop", ""
             else:
                 if text or finished:
@@ -184,14 +194,20 @@ class Scheduler:
                 slot = self._session.admit(sample.job.content)
             except Exception as error:
                 _report("a prompt could not be read", error)
-                news.append((sample.ticket, _told(error)))
-                sample.ticket.cancelled = True
+                self._fail([sample], _told(error), news)
                 continue
             if slot is None:
                 return
             with self._changed:
                 self._waiting.popleft()
                 self._running[slot] = sample
+
+    @staticmethod
+    def _fail(samples: Sequence[_Sample], error: BowerbirdError, news: News) -> None:
+        """End the requests of these samples with an error; their other samples are not wanted either."""
+        for sample in samples:
+            sample.ticket.cancelled = True
+            news.append((sample.ticket, error))
 
     def _let_go(self, slot: int) -> None:
         self._session.release(slot)

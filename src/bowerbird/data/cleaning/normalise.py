@@ -11,6 +11,7 @@ from bowerbird.data.normaliser import Normaliser
 
 def build(config: CleanConfig, normaliser: Normaliser) -> Step | None:
     def normalise(item: Item) -> Item:
-        return replace(item, content=normaliser(item.content))
+        content = normaliser(item.content)
+        return item if content == item.content else replace(item, content=content)
 
     return normalise

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from bowerbird.base.errors import CorruptFile
 from bowerbird.base.shelf import Shelf
 from bowerbird.data.codecs.bpe import BytePairs
 from bowerbird.data.codecs.bytes import Bytes
@@ -20,5 +21,12 @@ def learn_codec(config: CodecConfig, texts: Texts) -> Codec:
 
 
 def load_codec(description: Mapping[str, Any], files: Mapping[str, bytes]) -> Codec:
-    """The codec that `describe` and `files` were taken from."""
-    return CODECS[str(description.get("name"))].load(description, files)
+    """The codec that `describe` and `files` were taken from.
+
+    Raises:
+        CorruptFile: they make no codec.
+    """
+    name = description.get("name") if isinstance(description, Mapping) else None
+    if not isinstance(name, str) or name not in CODECS:
+        raise CorruptFile(f"the codec cannot be read: there is none called {name!r}")
+    return CODECS[name].load(description, files)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from bowerbird.base.config import Config
 from bowerbird.data.markers import MARKERS
@@ -27,10 +28,16 @@ class CodecConfig(Config):
     """How text becomes tokens."""
 
     name: Literal["characters", "bytes", "bpe", "words"] = "characters"
-    vocab_size: int = 4096
+    vocab_size: int = Field(4096, ge=20, le=1 << 24)
     """The most tokens a learnt codec may have; characters rarely come near it."""
-    min_count: int = 2
+    min_count: int = Field(2, ge=1)
     """Symbols seen fewer times in training are spelt out in bytes, so unseen ones are no surprise."""
+
+    @model_validator(mode="after")
+    def _room_for_bytes(self) -> Self:
+        if self.name == "bpe" and self.vocab_size < FIRST_PIECE + 256:
+            raise ValueError(f"bpe needs a vocab_size of {FIRST_PIECE + 256} or more: markers and 256 bytes")
+        return self
 
 
 class Codec(Protocol):
