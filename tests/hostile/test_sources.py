@@ -298,6 +298,20 @@ def test_a_bomb_inside_an_archive_inside_an_archive_is_stopped(
     assert items[-1].content == "after"
 
 
+def test_archives_inside_an_archive_share_its_limit(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as outer:
+        for number in range(6):
+            inner = io.BytesIO()
+            with zipfile.ZipFile(inner, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr("poem.txt", f"{number} " * 5000)
+            outer.writestr(f"{number}.zip", inner.getvalue())
+    assert len(found(tmp_path)) == 6
+    items = found(tmp_path, max_archive_bytes=30_000)
+    assert sum(isinstance(item, Item) for item in items) == 2
+    assert isinstance(items[-1], Rejected)
+    assert "max_archive_bytes" in items[-1].reason
+
+
 def test_a_locked_zip_is_refused(tmp_path: Path):
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:

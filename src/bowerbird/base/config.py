@@ -15,9 +15,9 @@ from bowerbird.base.errors import NotFound, UsageError, nearest
 
 
 class Config(BaseModel):
-    """A frozen record of settings. Unknown keys are refused."""
+    """A frozen record of settings. Unknown keys are refused, and numbers that are not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
 
 Settings = TypeVar("Settings", bound=Config)
@@ -109,6 +109,10 @@ def resolve(
 
 def _explain(record: type[BaseModel], problem: Any) -> str:
     path = [str(part) for part in problem["loc"]]
+    below = problem["input"]
+    while problem["type"] == "extra_forbidden" and isinstance(below, Mapping) and len(below) == 1:
+        ((key, below),) = below.items()  # the misspelt name is a table's: tell of the setting in it
+        path.append(str(key))
     dotted = ".".join(path)
     if problem["type"] != "extra_forbidden":
         return f"`{dotted}`: {problem['msg'].lower()} (got {problem['input']!r})"

@@ -30,6 +30,21 @@ def pick_device(name: str | None = None) -> torch.device:
     return device
 
 
+def check_precision(precision: Precision, device: torch.device) -> None:
+    """Refuse a precision that this machine has no instructions for.
+
+    Raises:
+        UsageError: bfloat16 on a processor without it, where some kernels fail and the others are slower.
+    """
+    if precision == "bfloat16" and device.type == "cpu" and not bfloat16_on_cpu():
+        raise UsageError("this processor cannot compute in bfloat16", hint="leave `precision` out")
+
+
+def bfloat16_on_cpu() -> bool:
+    """Whether torch's kernels can multiply bfloat16 on this processor."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def use_threads(count: int | None = None) -> int:
     """Compute with `count` threads, or one for each processor this process may use."""
     if count is None:

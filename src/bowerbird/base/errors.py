@@ -126,6 +126,8 @@ _STORAGE = {
     errno.EACCES: ("no permission to write", "choose a folder you may write to"),
     errno.EPERM: ("no permission to write", "choose a folder you may write to"),
     errno.ENOTDIR: ("part of the path is a file, not a folder", "choose another folder"),
+    errno.EEXIST: ("part of the path is a file, not a folder", "choose another folder"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
 }
 
 

@@ -62,7 +62,11 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             if path.exists():
                 retired = building.with_name(building.name + ".old")
                 os.rename(path, retired)
-                os.rename(building, path)
+                try:
+                    os.rename(building, path)
+                except BaseException:
+                    os.rename(retired, path)
+                    raise
                 shutil.rmtree(retired)
             else:
                 os.rename(building, path)

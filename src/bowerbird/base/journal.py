@@ -30,7 +30,8 @@ class Journal:
         """All whole lines; a last line that a crash cut short is left out."""
         records: list[Record] = []
         if self.path.exists():
-            for line in self.path.read_text(encoding="utf-8").splitlines():
+            # Split at newlines alone: a sampled text may hold other line ends, which JSON leaves as they are.
+            for line in self.path.read_text(encoding="utf-8", errors="replace").split("\n"):
                 try:
                     record = json.loads(line)
                 except ValueError:

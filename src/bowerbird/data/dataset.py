@@ -11,7 +11,9 @@ Every document begins with the document token; the next one's is its end. Text b
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bowerbird.base.digest import digest_file, digest_json
+from bowerbird.base.digest import digest_file, seal_holds, sealed
 from bowerbird.base.errors import CorruptFile, NotFound, UsageError
 from bowerbird.base.files import check_format, read_json, write_json
 from bowerbird.data.codecs import Codec, load_codec
@@ -33,15 +35,15 @@ _NOT_SEALED = ("dataset.json", "ledger.jsonl")
 _DECODE_TOKENS = 1 << 22
 
 
-class DatasetWriter:
-    """Writes the token files and the tables of a dataset into an existing folder."""
+class DatasetWriter(AbstractContextManager["DatasetWriter"]):
+    """Writes the token files and the tables of a dataset into an existing folder. Closes them if it fails."""
 
     def __init__(self, folder: Path, codec: Codec):
         self.folder = folder
         self.codec = codec
         self._type = np.dtype(_token_type(codec.vocab_size))
         self._files = {split: (folder / f"{split}.tokens").open("wb") for split in SPLITS}
-        self._documents: dict[str, list[tuple[int, int, int, int]]] = {split: [] for split in SPLITS}
+        self._documents = {split: array("q") for split in SPLITS}  # four numbers a document
         self._tokens = dict.fromkeys(SPLITS, 0)
 
     def add(self, split: str, pieces: Iterable[str], *, whole: bool = True) -> None:
@@ -51,7 +53,11 @@ class DatasetWriter:
         for piece in pieces:
             written += self._write(split, self.codec.encode(piece))
             size += len(plain(piece).encode("utf-8", "replace"))
-        self._documents[split].append((first, written, size, int(whole)))
+        self._documents[split].extend((first, written, size, int(whole)))
+
+    def __exit__(self, *failure: object) -> None:
+        for file in self._files.values():
+            file.close()
 
     def _write(self, split: str, tokens: NDArray[Any]) -> int:
         self._files[split].write(tokens.astype(self._type).tobytes())
@@ -60,29 +66,29 @@ class DatasetWriter:
 
     def finish(self, info: dict[str, Any]) -> dict[str, Any]:
         """Close the files and write `dataset.json`; returns its content. `info` is added to it."""
-        for file in self._files.values():
-            file.close()
+        self.__exit__()
+        tables = {split: np.array(rows, np.int64).reshape(-1, 4) for split, rows in self._documents.items()}
         for name, file_content in self.codec.files().items():
             (self.folder / name).write_bytes(file_content)
-        for split, rows in self._documents.items():
-            np.save(self.folder / f"{split}.documents.npy", np.array(rows, np.int64).reshape(-1, 4))
-        sealed = sorted(path for path in self.folder.iterdir() if path.name not in _NOT_SEALED)
-        content: dict[str, Any] = {
+        for split, table in tables.items():
+            np.save(self.folder / f"{split}.documents.npy", table)
+        files = sorted(path for path in self.folder.iterdir() if path.name not in _NOT_SEALED)
+        content = {
             **info,
             "format": FORMAT,
             "codec": self.codec.describe(),
             "token_type": self._type.name,
             "splits": {
                 split: {
-                    "documents": len(rows),
+                    "documents": len(table),
                     "tokens": self._tokens[split],
-                    "bytes": sum(row[2] for row in rows),
+                    "bytes": int(table[:, 2].sum()),
                 }
-                for split, rows in self._documents.items()
+                for split, table in tables.items()
             },
-            "files": {path.name: digest_file(path) for path in sealed if path.is_file()},
+            "files": {path.name: digest_file(path) for path in files if path.is_file()},
         }
-        content["digest"] = digest_json(content)
+        content = sealed(content)
         write_json(self.folder / "dataset.json", content)
         return content
 
@@ -115,16 +121,25 @@ class Dataset:
         if not isinstance(info, dict):
             raise CorruptFile("this dataset is damaged", where=path / "dataset.json")
         check_format(info.get("format"), FORMAT, "dataset", path)
-        if digest_json({key: value for key, value in info.items() if key != "digest"}) != info.get("digest"):
+        if not seal_holds(info):
             raise _damaged(path / "dataset.json")
+        _check_shape(info, path / "dataset.json")
         for name, digest in info["files"].items():
+            if Path(name).name != name or (path / name).is_symlink():
+                raise CorruptFile("this dataset names a file outside its folder", where=path / "dataset.json")
             if not (path / name).is_file():
                 raise CorruptFile("a file of this dataset is missing", where=path / name, hint=_AGAIN)
             if verify and digest_file(path / name) != digest:
                 raise _damaged(path / name)
         files = {name: (path / name).read_bytes() for name in info["files"] if name.endswith(".json")}
         codec = load_codec(info["codec"], files)
-        return cls(path, info, codec, Normaliser.model_validate(info["normaliser"]))
+        try:
+            normaliser = Normaliser.model_validate(info["normaliser"])
+        except ValueError as error:
+            raise CorruptFile(
+                f"the normaliser cannot be read: {error}", where=path / "dataset.json"
+            ) from error
+        return cls(path, info, codec, normaliser)
 
     @property
     def kind(self) -> str:
@@ -199,6 +214,24 @@ def batch(tokens: NDArray[Any], seed: int, step: int, rows: int, length: int) ->
 
 
 _AGAIN = "prepare it again from its sources"
+
+
+def _check_shape(info: dict[str, Any], where: Path) -> None:
+    """Refuse a description that is sealed but does not describe a dataset."""
+    counts = ("documents", "tokens", "bytes")
+    splits = info.get("splits")
+    whole = (
+        isinstance(info.get("kind"), str)
+        and isinstance(info.get("files"), dict)
+        and {f"{split}{end}" for split in SPLITS for end in (".tokens", ".documents.npy")}
+        <= set(info["files"])
+        and isinstance(splits, dict)
+        and all(isinstance(splits.get(split), dict) for split in SPLITS)
+        and all(type(splits[split].get(count)) is int for split in SPLITS for count in counts)
+        and info.get("token_type") in ("uint8", "uint16", "uint32")
+    )
+    if not whole:
+        raise CorruptFile("this is not the description of a dataset", where=where, hint=_AGAIN)
 
 
 def _damaged(path: Path) -> CorruptFile:

@@ -46,4 +46,4 @@ def shown(text: str, *, begun: bool = False) -> str:
 
 def plain(text: str) -> str:
     """A text without its markers: the bytes that a person wrote."""
-    return NONCHARACTERS.sub("", text)
+    return text if text.isascii() else NONCHARACTERS.sub("", text)

@@ -38,7 +38,7 @@ _REPORT_EVERY = 100
 class PrepareConfig(Config):
     """Everything about how a dataset is made. It is written into the dataset."""
 
-    seed: int = 1
+    seed: int = Field(default=1, ge=0)
     gather: GatherConfig = Field(default_factory=GatherConfig)
     clean: CleanConfig = Field(default_factory=CleanConfig)
     normalise: Normaliser = Field(default_factory=Normaliser)
@@ -157,14 +157,14 @@ def _encode(
     }
     tell("codec", 0)
     codec = learn_codec(config.codec, lambda: (text for one in splits["train"] for text in spool.pieces(one)))
-    writer = DatasetWriter(folder, codec)
     done = 0
-    for split in SPLITS:
-        for document in splits[split]:
-            writer.add(split, spool.pieces(document))
-            done += 1
-            if done % _REPORT_EVERY == 0:
-                tell("encode", done)
+    with DatasetWriter(folder, codec) as writer:
+        for split in SPLITS:
+            for document in splits[split]:
+                writer.add(split, spool.pieces(document))
+                done += 1
+                if done % _REPORT_EVERY == 0:
+                    tell("encode", done)
     tell("encode", done)
     return writer
 
@@ -177,10 +177,10 @@ def _encode_parts(
     parts = cut_points(characters, config.split)
     tell("codec", 0)
     codec = learn_codec(config.codec, lambda: spool.part(document, *parts["train"]))
-    writer = DatasetWriter(folder, codec)
-    for split, (start, stop) in parts.items():
-        if stop > start:
-            writer.add(split, spool.part(document, start, stop), whole=stop == characters)
+    with DatasetWriter(folder, codec) as writer:
+        for split, (start, stop) in parts.items():
+            if stop > start:
+                writer.add(split, spool.part(document, start, stop), whole=stop == characters)
     tell("encode", 1)
     return writer
 

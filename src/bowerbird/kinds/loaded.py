@@ -11,7 +11,7 @@ from torch import nn
 
 from bowerbird.base.config import Config, resolve
 from bowerbird.base.device import pick_device
-from bowerbird.base.errors import CorruptFile
+from bowerbird.base.errors import CorruptFile, UnknownName
 from bowerbird.data.codecs import Codec, load_codec
 from bowerbird.data.normaliser import Normaliser
 from bowerbird.kinds import KINDS
@@ -37,11 +37,14 @@ class Model:
     def __init__(self, bundle: Bundle, *, name: str | None = None, device: str | None = None):
         self.bundle = bundle
         self.name = name or str(bundle.path)
-        self.kind: Kind = KINDS[bundle.kind]
         self.codec: Codec = load_codec(bundle.manifest["codec"], bundle.codec_files())
-        self.normaliser = Normaliser.model_validate(bundle.manifest["normaliser"])
         self.structure = str(bundle.manifest["structure"])
-        self.network: nn.Module = self.kind.build_network(bundle.manifest["config"]["model"], self.codec)
+        try:
+            self.kind: Kind = KINDS[bundle.kind]
+            self.normaliser = Normaliser.model_validate(bundle.manifest["normaliser"])
+            self.network: nn.Module = self.kind.build_network(bundle.manifest["config"]["model"], self.codec)
+        except (UnknownName, KeyError, TypeError, ValueError) as error:
+            raise CorruptFile(f"this bundle describes no model: {error}", where=bundle.path) from error
         try:
             self.network.load_state_dict(bundle.weights(), strict=True)
         except RuntimeError as error:

@@ -46,7 +46,7 @@ class MixConfig(Config):
 class TextRun(Config):
     """The settings of a run."""
 
-    seed: int = 1
+    seed: int = Field(1, ge=0, lt=1 << 63)
     batch_size: int = Field(32, ge=1)
     """Rows, each a stream of its own through the text."""
     length: int = Field(64, ge=1)
@@ -88,7 +88,7 @@ def build_learner(network: nn.Module, config: TextRun) -> NextToken:
     """The learner; parts to freeze are taken out of its reach.
 
     Raises:
-        UsageError: no parameter's name begins with what is to be frozen.
+        UsageError: no parameter's name begins with what is to be frozen, or nothing is left to learn.
     """
     for part in config.freeze:
         named = [parameter for name, parameter in network.named_parameters() if name.startswith(part)]
@@ -97,6 +97,8 @@ def build_learner(network: nn.Module, config: TextRun) -> NextToken:
             raise UsageError(f"there is no part `{part}` to freeze", hint=f"parts: {', '.join(parts)}")
         for parameter in named:
             parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise UsageError("everything is frozen: there is nothing left to learn", hint="freeze fewer parts")
     return NextToken(
         cast(RNN, network),
         config.optimizer,

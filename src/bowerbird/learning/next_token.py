@@ -20,7 +20,7 @@ from bowerbird.learning.optimizers import OptimizerConfig, build_adamw, optimize
 from bowerbird.learning.pace import rate_at
 from bowerbird.models.rnn import RNN, State
 
-FORGET = 0.01
+FORGET = 0.03
 """Chance that a row starts a window from the empty state."""
 
 

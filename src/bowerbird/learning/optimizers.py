@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from bowerbird.base.config import Config
@@ -13,12 +14,12 @@ from bowerbird.base.config import Config
 class OptimizerConfig(Config):
     """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101)."""
 
-    learning_rate: float = 3e-3
-    beta1: float = 0.9
-    beta2: float = 0.98
-    weight_decay: float = 0.01
+    learning_rate: float = Field(3e-3, gt=0, le=1)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.98, ge=0, lt=1)
+    weight_decay: float = Field(0.01, ge=0)
     """On matrices only; biases, gains and embeddings are left alone."""
-    clip: float = 1.0
+    clip: float = Field(1.0, gt=0)
     """The largest norm of all gradients together; larger ones are scaled down to it."""
 
 

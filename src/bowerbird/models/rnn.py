@@ -53,7 +53,7 @@ class RNN(nn.Module):
         self.vocab_size = vocab_size
         size = config.embedding or config.width
         self.embedding = nn.Embedding(vocab_size, size)
-        nn.init.normal_(self.embedding.weight, std=size**-0.5 if config.tied else 0.5)
+        nn.init.normal_(self.embedding.weight, std=size**-0.5 if config.tied else 1.0)
         first = config.width if config.residual else size
         self.widen = nn.Linear(size, first, bias=False) if first != size else nn.Identity()
         inputs = [first] + [config.width] * (config.layers - 1)
@@ -64,7 +64,8 @@ class RNN(nn.Module):
         self.narrow = nn.Linear(config.width, size, bias=False) if narrow else nn.Identity()
         self.bias = nn.Parameter(torch.zeros(vocab_size))
         if not config.tied:
-            self.output = nn.Parameter(torch.zeros(vocab_size, config.width))
+            bound = config.width**-0.5
+            self.output = nn.Parameter(torch.empty(vocab_size, config.width).uniform_(-bound, bound))
 
     def start(self, rows: int) -> State:
         """The state before any token: a tuple of (rows, S) zeros."""

@@ -82,8 +82,7 @@ def _in_codec(model: Model, dataset: Dataset, out: Path) -> tuple[Dataset, dict[
         return dataset, {"characters": 0, "share": 0.0, "most": []}
     counts: Counter[str] = Counter()
     total = 0
-    with whole_folder(out) as folder:
-        writer = DatasetWriter(folder, model.codec)
+    with whole_folder(out) as folder, DatasetWriter(folder, model.codec) as writer:
         for split in SPLITS:
             for index, row in enumerate(dataset.documents(split).tolist()):
                 text = model.normaliser(dataset.text(split, index))

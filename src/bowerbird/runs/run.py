@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from bowerbird.base.config import Config
+from bowerbird.base.digest import seal_holds, sealed
 from bowerbird.base.errors import CorruptFile, DataError, NotFound, Refused, storage_errors
 from bowerbird.base.files import check_format, read_json, whole_folder, write_json
 from bowerbird.data.dataset import Dataset
@@ -44,7 +45,7 @@ class Run:
     def create(cls, out: Path, record: dict[str, Any], first: Callable[[Path], object]) -> Run:
         """A new run folder that appears with its first checkpoint in it, written by `first(folder)`."""
         with whole_folder(out) as building:
-            write_json(building / "run.json", {"format": FORMAT, **record})
+            write_json(building / "run.json", sealed({"format": FORMAT, **record}))
             first(building / "checkpoints" / checkpoint_name(0))
         return cls.open(out)
 
@@ -62,6 +63,12 @@ class Run:
         if not isinstance(record, dict) or not {"kind", "settings", "dataset"} <= set(record):
             raise CorruptFile("this run is damaged", where=path / "run.json")
         check_format(record.get("format"), FORMAT, "run", path)
+        if not seal_holds(record):
+            raise CorruptFile(
+                "this run was changed or damaged: its digest does not match",
+                where=path / "run.json",
+                hint="settings of a run never change; start a new one",
+            )
         kind = KINDS[record["kind"]]
         return cls(path, record, kind, kind.run_config.model_validate(record["settings"]))
 
@@ -102,7 +109,10 @@ class Run:
 
     def best(self) -> dict[str, Any]:
         """`{step, scores}` of the best checkpoint."""
-        return dict(read_json(self.path / "best.json", "record of the best checkpoint"))
+        found = read_json(self.path / "best.json", "record of the best checkpoint")
+        if not (isinstance(found, dict) and type(found.get("step")) is int and found["step"] >= 0):
+            raise CorruptFile("the record of the best checkpoint is damaged", where=self.path / "best.json")
+        return found
 
     def best_bundle(self) -> Bundle:
         return open_bundle(self.path / "checkpoints" / checkpoint_name(self.best()["step"]) / "bundle")

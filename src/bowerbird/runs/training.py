@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from bowerbird.base.device import pick_device, seed_noise, use_threads
+from bowerbird.base.device import check_precision, pick_device, seed_noise, use_threads
 from bowerbird.base.errors import Diverged, Interrupted
 from bowerbird.base.journal import Journal
 from bowerbird.data.dataset import Dataset
@@ -354,4 +354,6 @@ def prepare_machine(config: RunSettings) -> Any:
     """Threads, device and the noise that the first weights are drawn from. Returns the device."""
     use_threads(config.threads)
     seed_noise(config.seed)
-    return pick_device(config.device)
+    device = pick_device(config.device)
+    check_precision(config.precision, device)
+    return device

@@ -76,7 +76,7 @@ class Guard:
         try:
             self._check(dict(scope["headers"]))
             await self.app(scope, receive, watched)
-        except BowerbirdError as error:
+        except Forbidden as error:
             await _answer(error, send)
         except Exception as error:
             places = "".join(traceback.format_tb(error.__traceback__))
@@ -145,18 +145,23 @@ async def read_json_body(request: Request, *, most_bytes: int = MOST_BYTES) -> d
 
 
 async def _read(request: Request, most_bytes: int) -> bytes:
+    from starlette.requests import ClientDisconnect
+
     announced = request.headers.get("content-length", "0")
     too_large = TooLarge(f"the body is larger than {most_bytes:,} bytes")
     waits = "expect" in request.headers
     if announced.isdecimal() and int(announced) > (most_bytes if waits else _DRAIN_BYTES):
         raise too_large
     content, size = bytearray(), 0
-    async for part in request.stream():
-        size += len(part)
-        if size <= most_bytes:
-            content += part
-        elif size > _DRAIN_BYTES:
-            break
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size <= most_bytes:
+                content += part
+            elif size > _DRAIN_BYTES:
+                break
+    except ClientDisconnect as error:
+        raise BadRequest("the body broke off", code="invalid_json") from error
     if size > most_bytes:
         raise too_large
     return bytes(content)

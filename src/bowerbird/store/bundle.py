@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from bowerbird.base.digest import digest_file, digest_json
+from bowerbird.base.digest import digest_file, seal_holds, sealed
 from bowerbird.base.errors import CorruptFile, NotFound, storage_errors
 from bowerbird.base.files import check_format, read_json, whole_folder, write_json
 
@@ -30,7 +30,16 @@ MANIFEST = "bundle.json"
 WEIGHTS = "weights.safetensors"
 PARTNERS = "partners.safetensors"
 RESUME = "resume.safetensors"
-_KEYS = {"format", "kind", "config", "codec", "normaliser", "structure", "lineage", "step", "files", "digest"}
+_TYPES: dict[str, type] = {
+    "kind": str,
+    "config": dict,
+    "codec": dict,
+    "normaliser": dict,
+    "structure": str,
+    "lineage": dict,
+    "step": int,
+    "files": dict,
+}
 
 
 @dataclass(frozen=True)
@@ -78,8 +87,7 @@ def write_bundle(
         (folder / name).write_bytes(file_content)
     (folder / "README.md").write_text(card, encoding="utf-8")
     files = {path.name: digest_file(path) for path in sorted(folder.iterdir())}
-    content: dict[str, Any] = {**manifest, "format": FORMAT, "files": files}
-    content["digest"] = digest_json(content)
+    content = sealed({**manifest, "format": FORMAT, "files": files})
     write_json(folder / MANIFEST, content)
     return content
 
@@ -89,7 +97,7 @@ def open_bundle(path: Path) -> Bundle:
 
     Raises:
         NotFound: there is no bundle at `path`.
-        CorruptFile: a file is missing, changed or not listed, or the format is newer than this version.
+        CorruptFile: a file is missing or changed, the manifest is wrong, or the format newer than this version.
     """
     where = path / MANIFEST
     if not where.exists():
@@ -98,10 +106,15 @@ def open_bundle(path: Path) -> Bundle:
     if not isinstance(manifest, dict):
         raise _damaged(where)
     check_format(manifest.get("format"), FORMAT, "bundle", path)
-    if not set(manifest) >= _KEYS or not isinstance(manifest["files"], dict):
+    if not seal_holds(manifest):
         raise _damaged(where)
-    if digest_json({key: value for key, value in manifest.items() if key != "digest"}) != manifest["digest"]:
-        raise _damaged(where)
+    wrong = [key for key, wanted in _TYPES.items() if not isinstance(manifest.get(key), wanted)]
+    if wrong or WEIGHTS not in manifest["files"]:
+        raise CorruptFile(
+            f"this bundle is not one: {', '.join(wrong) or WEIGHTS} missing or wrong",
+            where=where,
+            hint=_AGAIN,
+        )
     for name, digest in manifest["files"].items():
         file = path / name
         if Path(name).name != name or file.is_symlink():
@@ -122,16 +135,11 @@ def write_checkpoint(
 ) -> str:
     """Write a checkpoint that appears whole at `folder`. Returns the digest of the bundle in it."""
     with whole_folder(folder, replace=True) as building:
-        sealed = write_bundle(building / "bundle", manifest, **bundle)
+        written = write_bundle(building / "bundle", manifest, **bundle)
         write_tensors(building / RESUME, resume)
-        record = {
-            "format": FORMAT,
-            "bundle": sealed["digest"],
-            "resume": digest_file(building / RESUME),
-            **state,
-        }
-        write_json(building / "checkpoint.json", record)
-    return str(sealed["digest"])
+        digests = {"bundle": written["digest"], "resume": digest_file(building / RESUME)}
+        write_json(building / "checkpoint.json", sealed({"format": FORMAT, **digests, **state}))
+    return str(written["digest"])
 
 
 def open_checkpoint(path: Path) -> tuple[Bundle, dict[str, Tensor], dict[str, Any]]:
@@ -141,7 +149,11 @@ def open_checkpoint(path: Path) -> tuple[Bundle, dict[str, Tensor], dict[str, An
         CorruptFile: anything in it was changed or is missing.
     """
     record = read_json(path / "checkpoint.json", "checkpoint")
+    if not isinstance(record, dict):
+        raise _damaged(path / "checkpoint.json")
     check_format(record.get("format"), FORMAT, "checkpoint", path)
+    if not seal_holds(record):
+        raise _damaged(path / "checkpoint.json")
     bundle = open_bundle(path / "bundle")
     resume = path / RESUME
     if not resume.is_file():

@@ -133,7 +133,8 @@ def count_characters(texts: Texts) -> NDArray[np.int64]:
     """(code points,) how often each occurs."""
     counts = np.zeros(_CODE_POINTS, np.int64)
     for text in texts():
-        counts += np.bincount(_code_points(text), minlength=_CODE_POINTS)
+        found = np.bincount(_code_points(text))
+        counts[: len(found)] += found
     return counts
 
 

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import BinaryIO, cast
 
 from bowerbird.data.item import Rejected
-from bowerbird.data.sources.budget import Budget, Counted
+from bowerbird.data.sources.budget import Budget, Counted, is_bomb
 from bowerbird.data.sources.parts import seekable
 from bowerbird.data.sources.source import GatherConfig, Opened, Source, Unusable
 
@@ -33,7 +33,7 @@ def read(opened: Opened, config: GatherConfig) -> Iterator[Opened | Rejected]:
         stream.seek(0)
         if not packed:
             raise Unusable("empty file")
-        budget = Budget(config.max_archive_bytes, packed)
+        budget = Budget(config.max_archive_bytes, packed, opened.spend)
         members = _zip_members if opened.suffix == ".zip" else _tar_members
         for found in members(opened, stream, budget):
             yield found
@@ -44,30 +44,23 @@ def read(opened: Opened, config: GatherConfig) -> Iterator[Opened | Rejected]:
 def _zip_members(opened: Opened, stream: BinaryIO, budget: Budget) -> Iterator[Opened | Rejected]:
     with zipfile.ZipFile(stream) as archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
-        declared = sum(member.file_size for member in members)
-        problem = budget.excess(declared, budget.packed_bytes)
-        if problem:
-            raise Unusable(problem)
+        # zipfile never unpacks a member to more than it declares.
+        budget.spend(sum(member.file_size for member in members))
         for member in sorted(members, key=lambda member: member.filename):
             kind = stat.S_IFMT(member.external_attr >> 16)
             problem = _problem(member.filename, special=kind not in (0, stat.S_IFREG))
             if member.flag_bits & 1:
                 problem = "locked with a password"
-            problem = problem or budget.excess(member.file_size, member.compress_size)
+            if is_bomb(member.file_size, member.compress_size):
+                problem = "a decompression bomb in an archive"
             if problem or not _hidden(member.filename):
-                yield _member(
-                    opened, member.filename, problem, partial(_open_zipped, archive, member, budget)
-                )
-
-
-def _open_zipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget) -> BinaryIO:
-    return cast(BinaryIO, io.BufferedReader(Counted(cast(BinaryIO, archive.open(member)), budget)))
+                yield _member(opened, budget, member.filename, problem, partial(archive.open, member))
 
 
 def _tar_members(opened: Opened, stream: BinaryIO, budget: Budget) -> Iterator[Opened | Rejected]:
     packed = opened.suffix != ".tar"
     unpacked = cast(BinaryIO, gzip.GzipFile(fileobj=stream, mode="rb")) if packed else stream
-    counted = cast(BinaryIO, Counted(unpacked, budget, by_position=True))
+    counted = cast(BinaryIO, Counted(unpacked, budget))
     # ignore_zeros stays off: members behind the end mark are not part of the archive.
     with tarfile.TarFile(fileobj=counted, mode="r") as archive:
         for member in archive:
@@ -76,14 +69,14 @@ def _tar_members(opened: Opened, stream: BinaryIO, budget: Budget) -> Iterator[O
                 continue
             problem = _problem(member.name, special=not member.isreg())
             if problem:
-                yield _member(opened, member.name, problem, io.BytesIO)
+                yield _member(opened, budget, member.name, problem, io.BytesIO)
             elif not _hidden(member.name):
                 with tempfile.SpooledTemporaryFile(max_size=_COPY_IN_MEMORY_BYTES) as copy:
                     # A copy, because going back in a packed stream means unpacking it from the start again.
                     content = archive.extractfile(member)
                     assert content is not None  # a regular file
                     shutil.copyfileobj(content, copy, 1 << 20)
-                    yield _member(opened, member.name, None, partial(_Rewound, cast(BinaryIO, copy)))
+                    yield _member(opened, budget, member.name, None, partial(_Rewound, cast(BinaryIO, copy)))
 
 
 class _Rewound(io.BufferedIOBase):
@@ -113,12 +106,14 @@ class _Rewound(io.BufferedIOBase):
 
 
 def _member(
-    opened: Opened, name: str, problem: str | None, open_it: Callable[[], object]
+    opened: Opened, budget: Budget, name: str, problem: str | None, open_it: Callable[[], object]
 ) -> Opened | Rejected:
     origin = f"{opened.origin}#{name}"
     if problem:
         return Rejected(origin, problem)
-    return Opened(origin, name, cast(Callable[[], BinaryIO], open_it), opened.depth + 1, opened.note)
+    return Opened(
+        origin, name, cast(Callable[[], BinaryIO], open_it), opened.depth + 1, opened.note, budget.spend
+    )
 
 
 def _problem(name: str, *, special: bool) -> str | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import Any, BinaryIO
+from collections.abc import Callable
+from typing import BinaryIO
 
 from bowerbird.data.sources.source import Unusable
 
@@ -17,13 +18,14 @@ _READ_BYTES = 64 << 20
 
 
 class Budget:
-    """What one archive on disk, with the archives inside it, has unpacked to so far."""
+    """What one archive has unpacked to so far, with the archives inside it."""
 
-    def __init__(self, most_bytes: int, packed_bytes: int):
+    def __init__(self, most_bytes: int, packed_bytes: int, spend_around: Callable[[int], None]):
         self.most_bytes = most_bytes
         self.packed_bytes = max(1, packed_bytes)
         self.unpacked_bytes = 0
         self.broken: str | None = None
+        self._spend_around = spend_around
 
     def spend(self, count: int) -> None:
         self.reach(self.unpacked_bytes + count)
@@ -32,64 +34,53 @@ class Budget:
         """Raises:
         Unusable: `total` bytes are more than may be unpacked.
         """
-        problem = self.excess(total, self.packed_bytes)
-        if problem:
-            self.broken = problem
-            raise Unusable(problem)
-        self.unpacked_bytes = max(self.unpacked_bytes, total)
+        if total <= self.unpacked_bytes:
+            return
+        if total > self.most_bytes:
+            self.broken = f"it unpacks to more than gather.max_archive_bytes ({self.most_bytes} bytes)"
+        elif is_bomb(total, self.packed_bytes):
+            self.broken = f"a decompression bomb: it unpacks to more than {RATIO} times its size"
+        if self.broken:
+            raise Unusable(self.broken)
+        self._spend_around(total - self.unpacked_bytes)
+        self.unpacked_bytes = total
 
-    def excess(self, unpacked: int, packed: int) -> str | None:
-        """Why a size, declared or counted, is too much; None when it is not."""
-        if unpacked > self.most_bytes:
-            return f"it unpacks to more than gather.max_archive_bytes ({self.most_bytes} bytes)"
-        if unpacked > RATIO_FROM_BYTES and unpacked > RATIO * max(1, packed):
-            return f"a decompression bomb: it unpacks to more than {RATIO} times its size"
-        return None
+
+def is_bomb(unpacked: int, packed: int) -> bool:
+    return unpacked > RATIO_FROM_BYTES and unpacked > RATIO * max(1, packed)
 
 
 class Counted(io.RawIOBase):
-    """A stream that spends a budget as it is read; a seek forward is paid before it is made.
+    """An unpacked stream whose furthest place is charged to a budget; a seek is charged before it is made."""
 
-    With `by_position` the budget is the furthest place reached, so that going back costs nothing.
-    """
-
-    def __init__(self, stream: BinaryIO, budget: Budget, *, by_position: bool = False):
+    def __init__(self, stream: BinaryIO, budget: Budget):
         super().__init__()
-        self.stream = stream
-        self.budget = budget
-        self.by_position = by_position
+        self._stream = stream
+        self._budget = budget
+        self._paid = 0
 
     def readable(self) -> bool:
         return True
 
     def seekable(self) -> bool:
-        return self.by_position
-
-    def readinto(self, buffer: Any) -> int:
-        content = self.read(len(buffer))
-        buffer[: len(content)] = content
-        return len(content)
+        return True
 
     def read(self, size: int = -1) -> bytes:
-        if size < 0:
-            return self.readall()
-        if size > _READ_BYTES:  # a header that claims gigabytes would be read in one go
+        if not 0 <= size <= _READ_BYTES:  # a header that claims gigabytes would be read in one go
             raise Unusable("damaged: a header in it is too large")
-        content = self.stream.read(size)
-        if self.by_position:
-            self.budget.reach(self.stream.tell())
-        else:
-            self.budget.spend(len(content))
+        content = self._stream.read(size)
+        self._pay(self._stream.tell())
         return content
 
     def tell(self) -> int:
-        return self.stream.tell()
+        return self._stream.tell()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence == io.SEEK_SET:
-            self.budget.reach(max(offset, self.budget.unpacked_bytes))
-        return self.stream.seek(offset, whence)
+        assert whence == io.SEEK_SET  # all that tarfile does
+        self._pay(offset)
+        return self._stream.seek(offset)
 
-    def close(self) -> None:
-        self.stream.close()
-        super().close()
+    def _pay(self, place: int) -> None:
+        if place > self._paid:
+            self._budget.spend(place - self._paid)
+            self._paid = place

@@ -36,7 +36,7 @@ def on_disk(path: str | Path) -> Callable[[], BinaryIO]:
     return cast(Callable[[], BinaryIO], partial(open, path, "rb"))
 
 
-def _keep_silent(_text: str) -> None:
+def _keep_silent(_what: object) -> None:
     pass
 
 
@@ -54,6 +54,8 @@ class Opened:
     """How many archives stand around it."""
     note: Callable[[str], None] = _keep_silent
     """Tells the user something worth knowing that is no error, such as the column chosen."""
+    spend: Callable[[int], None] = _keep_silent
+    """Of a member: charges bytes that it unpacks to, in its turn, to the archive around it."""
 
     @property
     def suffix(self) -> str:

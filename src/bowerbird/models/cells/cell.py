@@ -42,8 +42,8 @@ class RecurrentWeights(nn.Module):
         bound = width**-0.5
         self.input = nn.Parameter(torch.empty(gates * width, inputs).uniform_(-bound, bound))
         self.recurrent = nn.Parameter(torch.empty(gates * width, width).uniform_(-bound, bound))
-        self.input_bias = nn.Parameter(torch.zeros(gates * width))
-        self.recurrent_bias = nn.Parameter(torch.zeros(gates * width))
+        self.input_bias = nn.Parameter(torch.empty(gates * width).uniform_(-bound, bound))
+        self.recurrent_bias = nn.Parameter(torch.empty(gates * width).uniform_(-bound, bound))
 
     def flat(self, weight_drop: float) -> tuple[Tensor, ...]:
         """The four tensors in torch's order, some recurrent weights dropped."""

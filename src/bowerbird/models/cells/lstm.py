@@ -17,8 +17,6 @@ class LSTM(nn.Module):
         self.width = width
         self.state_size = 2 * width
         self.weights = RecurrentWeights(inputs, width, gates=4)
-        # A forget gate that starts open lets gradients through from the first step (Jozefowicz 2015).
-        nn.init.ones_(self.weights.input_bias.data[width : 2 * width])
 
     def start(self, rows: int) -> Tensor:
         return torch.zeros(rows, self.state_size, device=self.weights.input.device)

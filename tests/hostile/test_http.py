@@ -1,0 +1,273 @@
+"""What no client should send: each is answered in the error shape, none harms the requests after it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from bowerbird import lifecycle
+from bowerbird.serving.app import create_app
+
+COMPLETIONS = "/v1/completions"
+SECRET = "the asker's own words"  # named, because tracebacks show the lines of the code
+
+
+@pytest.fixture(scope="module")
+def app(tiny_run: Path) -> Iterator[Any]:
+    app = create_app({"tiny": lifecycle.load(tiny_run)}, local=True)
+    yield app
+    app.state.engine.close(0)
+
+
+def ask(app: Any, method: str = "POST", path: str = COMPLETIONS, **options: Any) -> httpx.Response:
+    """One request to the app, without a network between."""
+
+    async def send() -> httpx.Response:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+            return await client.request(method, path, **options)
+
+    return asyncio.run(send())
+
+
+def refused(answer: httpx.Response, status: int, param: str | None = None, code: str | None = None) -> str:
+    """The message of an answer that must be this error."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    body = answer.json()
+    assert set(body) == {"error"}
+    error = body["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["param"] == param
+    assert code is None or error["code"] == code
+    assert error["code"] is None or isinstance(error["code"], str)
+    assert "Traceback" not in answer.text
+    return str(error["message"])
+
+
+@pytest.fixture(autouse=True)
+def still_answers(app: Any) -> Iterator[None]:
+    """After each test the app answers as before."""
+    yield
+    assert ask(app, json={"model": "tiny", "max_tokens": 2}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b'{"model": "tiny",}',
+        b"[]",
+        b'"tiny"',
+        b"null",
+        b'{"model": "tiny", "temperature": NaN}',
+        b'{"model": "tiny", "temperature": Infinity}',
+        b'{"model": "tiny", "temperature": -Infinity}',
+        b'{"model": "tiny", "prompt": "\xff\xfe"}',
+        b'{"model": "tiny", "prompt": "\xed\xa0\x80"}',
+        b'{"model": "tiny", "max_tokens": ' + b"9" * 5000 + b"}",
+        b'{"model": "tiny", "prompt": ' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+        b'{"a": ' * 10_000 + b"1" + b"}" * 10_000,
+        '{"model": "tiny"}'.encode("utf-16"),
+    ],
+    ids=range(15),
+)
+def test_a_body_that_is_not_a_json_object_is_refused(app: Any, body: bytes) -> None:
+    refused(ask(app, content=body), 400, code="invalid_json")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_tokens", 0),
+        ("max_tokens", -1),
+        ("max_tokens", 100_001),
+        ("max_tokens", 10**30),
+        ("max_tokens", "16"),
+        ("max_tokens", 1.5),
+        ("max_tokens", True),
+        ("temperature", -0.1),
+        ("temperature", 2.1),
+        ("temperature", 10**400),
+        ("temperature", "hot"),
+        ("top_p", 1.1),
+        ("top_p", -1),
+        ("top_k", 0),
+        ("min_p", 2),
+        ("repetition_penalty", 0),
+        ("n", 0),
+        ("n", 65),
+        ("n", [1]),
+        ("seed", -1),
+        ("seed", 1 << 63),
+        ("seed", 0.5),
+        ("stop", 5),
+        ("stop", ["a", "b", "c", "d", "e"]),
+        ("stop", ["a", None]),
+        ("stop", "x" * 10_000),
+        ("stream", "yes"),
+        ("stream", 1),
+        ("stream_options", {"include_usage": True}),
+        ("echo", "no"),
+        ("user", 7),
+        ("prompt", 5),
+        ("prompt", {}),
+        ("prompt", []),
+        ("prompt", [[]]),
+        ("prompt", ["a", 1]),
+        ("prompt", [1.5]),
+        ("prompt", [True]),
+        ("prompt", [-1]),
+        ("prompt", [10**30]),
+        ("prompt", [[1], "a"]),
+        ("prompt", ["a"] * 300),
+        ("prompt", ["a", None]),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_a_wrong_value_is_refused_and_its_field_named(app: Any, field: str, value: Any) -> None:
+    refused(ask(app, json={"model": "tiny", field: value}), 400, param=field)
+
+
+@pytest.mark.parametrize("field", ["prompt", "stop", "user"])
+def test_half_a_surrogate_pair_is_refused(app: Any, field: str) -> None:
+    body = json.dumps({"model": "tiny", field: "sea \ud800 sea"}).encode()
+    assert "surrogate" in refused(ask(app, content=body), 400, param=field)
+
+
+def test_a_surrogate_in_a_name_is_answered_in_utf_8(app: Any) -> None:
+    refused(ask(app, content=b'{"model": "\\ud800"}'), 400, param="model")
+    refused(ask(app, content=b'{"model": "tiny", "\\ud800": 1}'), 400, param="?")
+
+
+@pytest.mark.parametrize(
+    ("field", "neutral", "other"),
+    [
+        ("best_of", 1, 2),
+        ("logprobs", None, 3),
+        ("logit_bias", {}, {"5": 1}),
+        ("frequency_penalty", 0, 0.5),
+        ("presence_penalty", 0.0, "no"),
+        ("suffix", "", "the end"),
+    ],
+)
+def test_what_is_not_built_yet_is_taken_at_its_neutral_value_only(
+    app: Any, field: str, neutral: Any, other: Any
+) -> None:
+    for value in (None, neutral):
+        assert ask(app, json={"model": "tiny", "max_tokens": 1, field: value}).status_code == 200
+    refused(ask(app, json={"model": "tiny", field: other}), 400, field, "unsupported_parameter")
+
+
+def test_null_is_as_absent(app: Any) -> None:
+    fields = ("prompt", "max_tokens", "temperature", "top_p", "n", "stop", "stream", "stream_options", "echo")
+    answer = ask(app, json={"model": "tiny", "seed": 1} | dict.fromkeys((*fields, "user", "top_k", "min_p")))
+    assert answer.json()["choices"] == ask(app, json={"model": "tiny", "seed": 1}).json()["choices"]
+
+
+def test_an_unknown_field_is_refused_and_the_right_one_suggested(app: Any) -> None:
+    message = refused(ask(app, json={"model": "tiny", "max_token": 5}), 400, "max_token", "unknown_parameter")
+    assert "`max_tokens`" in message
+    refused(ask(app, json={"model": "tiny", "x" * 500_000: 5}), 400, "x" * 100, "unknown_parameter")
+
+
+def test_the_model_must_be_named_and_be_here(app: Any) -> None:
+    refused(ask(app, json={"prompt": "a"}), 400, "model", "missing_parameter")
+    refused(ask(app, json={"model": 5}), 400, "model")
+    assert "`tiny`" in refused(ask(app, json={"model": "tinny"}), 404, "model", "model_not_found")
+    assert len(refused(ask(app, json={"model": "m" * 500_000}), 404, "model", "model_not_found")) < 500
+    refused(ask(app, "GET", "/v1/models/../../etc/passwd"), 404, code="not_found")
+    refused(ask(app, "GET", "/v1/models/%2e%2e%2fetc"), 404, "model", "model_not_found")
+
+
+def test_a_body_over_the_limit_is_refused(app: Any) -> None:
+    body = json.dumps({"model": "tiny", "prompt": "a" * (2 << 20)}).encode()
+    refused(ask(app, content=body), 413, code="body_too_large")
+
+    async def pieces() -> Any:
+        for _ in range(40):
+            yield b"a" * (1 << 16)
+
+    refused(ask(app, content=pieces()), 413, code="body_too_large")
+
+
+def test_a_prompt_over_the_limit_is_refused(app: Any) -> None:
+    long = {"model": "tiny", "prompt": "a" * 40_000}
+    assert "32,768" in refused(ask(app, json=long), 400, "prompt", "context_length_exceeded")
+
+
+def test_characters_the_model_has_never_seen_are_read(app: Any) -> None:
+    prompt = "\u6d77\U0001f30a\u0644\u0000\r\n\ufdd0\ufdd1\ufffe"
+    answer = ask(app, json={"model": "tiny", "prompt": prompt, "echo": True, "max_tokens": 3})
+    assert answer.status_code == 200
+    assert answer.json()["choices"][0]["text"].startswith("\u6d77\U0001f30a")
+
+
+def test_paths_and_methods_that_are_not_there_are_refused(app: Any) -> None:
+    refused(ask(app, "GET", "/v1/nothing"), 404, code="not_found")
+    refused(ask(app, "GET", "/docs"), 404, code="not_found")
+    answer = ask(app, "GET", COMPLETIONS)
+    refused(answer, 405, code="method_not_allowed")
+    assert answer.headers["allow"] == "POST"
+    refused(ask(app, "DELETE", "/v1/models/tiny"), 405, code="method_not_allowed")
+
+
+def test_a_client_that_leaves_within_its_body_is_no_fault(app: Any, caplog: pytest.LogCaptureFixture) -> None:
+    arriving = [
+        {"type": "http.request", "body": b'{"model":', "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    scope = {"type": "http", "method": "POST", "path": COMPLETIONS, "raw_path": COMPLETIONS.encode()} | {
+        "query_string": b"",
+        "headers": [(b"host", b"localhost")],
+        "http_version": "1.1",
+        "scheme": "http",
+    }
+
+    async def receive() -> Any:
+        return arriving.pop(0)
+
+    async def send(message: Any) -> None:
+        pass
+
+    asyncio.run(app(scope, receive, send))
+    assert not caplog.records
+
+
+def test_a_full_queue_says_when_to_come_back(tiny_run: Path) -> None:
+    app = create_app({"tiny": lifecycle.load(tiny_run)}, slots=2, queue=1)
+    try:
+        answer = ask(app, json={"model": "tiny", "n": 4})
+        refused(answer, 429, code="queue_full")
+        assert int(answer.headers["retry-after"]) >= 1
+    finally:
+        app.state.engine.close(0)
+
+
+def test_pages_of_other_sites_and_foreign_host_names_are_refused(app: Any) -> None:
+    body = {"model": "tiny"}
+    refused(ask(app, json=body, headers={"Sec-Fetch-Site": "cross-site"}), 403, code="forbidden")
+    refused(ask(app, "GET", "/v1/models", headers={"Host": "rebound.example:8000"}), 403, code="forbidden")
+    for host in ("localhost:8000", "[::1]:8000", "127.0.0.1"):
+        assert ask(app, "GET", "/v1/models", headers={"Host": host}).status_code == 200
+
+
+def test_a_fault_of_ours_is_500_without_its_words(
+    app: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*arguments: Any, **options: Any) -> Any:
+        raise RuntimeError(SECRET)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(app.state.engine, "submit_jobs", fail)
+        answer = ask(app, json={"model": "tiny"})
+    message = refused(answer, 500, code="internal_error")
+    assert SECRET not in message + caplog.text
+    assert "RuntimeError" in caplog.text
