@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import ast
 import io
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
+from pydantic import BaseModel
 from rich.console import Console
 
 from bowerbird.cli.main import build_app
+from bowerbird.data.prepare import PrepareConfig
+from bowerbird.kinds.text import TextRun
+from bowerbird.lifecycle import EvaluateConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 80
+SETTINGS = (
+    "Given as `--set key=value`, or in a YAML file with `--config`; a preset comes first, then the file, then\n"
+    "`--set`. `--size` fills those of `train` that depend on the data; `train` shows what it filled in.\n\n"
+)
 NOTE = "<!-- Written by `make docs`. Do not edit. -->\n\n"
 
 
@@ -43,6 +53,32 @@ def tree() -> str:
     return "\n".join(["| module | what it is |", "|---|---|", *lines]) + "\n"
 
 
+def settings() -> str:
+    """Every setting with its default and what it is, by the command that takes it."""
+    records = {"prepare": PrepareConfig, "train, finetune": TextRun, "evaluate": EvaluateConfig}
+    parts = []
+    for command, record in records.items():
+        rows = [f"| `{key}` | `{_shown(default)}` | {about} |" for key, default, about in _fields(record)]
+        parts.append(
+            "\n".join([f"## {command}", "", "| setting | default | what it is |", "|---|---|---|", *rows, ""])
+        )
+    return "\n".join(parts)
+
+
+def _fields(record: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, object, str]]:
+    for name, field in record.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _fields(inner, f"{prefix}{name}.")
+        else:
+            about = (field.description or "").replace("\n", " ").replace("|", "\\|")
+            yield f"{prefix}{name}", field.get_default(call_default_factory=True), about
+
+
+def _shown(default: object) -> str:
+    return json.dumps(default) if not isinstance(default, tuple) else json.dumps(list(default))
+
+
 def written() -> dict[Path, str]:
     """What each generated file should hold."""
     pages = commands()
@@ -50,6 +86,7 @@ def written() -> dict[Path, str]:
     return {
         ROOT / "src" / "bowerbird" / "cli" / "help.txt": pages[""],
         ROOT / "docs" / "commands.md": f"# Commands\n\n{NOTE}" + "\n".join(sections),
+        ROOT / "docs" / "settings.md": f"# Settings\n\n{NOTE}{SETTINGS}{settings()}",
         ROOT / "docs" / "tree.md": f"# The tree\n\n{NOTE}{tree()}",
     }
 

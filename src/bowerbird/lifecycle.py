@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from bowerbird import __version__
 from bowerbird.base.config import Config, resolve
 from bowerbird.base.errors import NotFound, UsageError
@@ -35,10 +37,11 @@ DEFAULT_MINUTES = 3.0
 class EvaluateConfig(Config):
     """How much is looked at in an evaluation."""
 
-    samples: int = 32
-    length: int = 1000
+    samples: int = Field(32, ge=1)
+    """Texts the model makes, to be looked at for copies and repetition."""
+    length: int = Field(1000, ge=1)
     """Tokens of each sample; samples are drawn at temperature 1, the model's own distribution."""
-    most_bytes: int = 1_000_000
+    most_bytes: int = Field(1_000_000, ge=1)
     """Held-out bytes read at most, in the order of the split."""
 
 

@@ -46,10 +46,10 @@ TABLES = st.dictionaries(st.sampled_from("abc"), NESTED, max_size=3)
 
 
 @given(TABLES, TABLES, TABLES)
-def test_merging_is_associative_and_changes_nothing_it_is_given(a: Any, b: Any, c: Any) -> None:
+def test_layers_are_laid_one_after_another_and_are_not_changed(a: Any, b: Any, c: Any) -> None:
     before = repr((a, b, c))
-    assert merged(a, b, c) == merged(merged(a, b), c) == merged(a, merged(b, c))
-    assert merged(a) == a
+    assert merged(a, b, c) == merged(merged(a, b), c)
+    assert merged(a, {}) == merged({}, a) == merged(a, a) == a
     assert repr((a, b, c)) == before
 
 

@@ -17,7 +17,13 @@ from bowerbird.base.errors import NotFound, UsageError, nearest
 class Config(BaseModel):
     """A frozen record of settings. Unknown keys are refused, and numbers that are not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        use_attribute_docstrings=True,
+    )
 
 
 Settings = TypeVar("Settings", bound=Config)

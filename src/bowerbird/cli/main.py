@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code of the contract; a fault of ours shows its traceback (1)."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
     try:
-        build_app()(arguments, exit_on_error=False, print_error=False)
+        build_app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         show.error(_usage(error))
         return UsageError.exit_code

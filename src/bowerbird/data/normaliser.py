@@ -14,6 +14,7 @@ class Normaliser(Config):
     unicode: Literal["NFC", "NFKC", "none"] = "NFC"
     """Unicode normal form (Unicode Standard Annex 15)."""
     lowercase: bool = False
+    """Capital letters become small ones."""
 
     def __call__(self, text: str) -> str:
         text = text.replace("\r\n", "\n").replace("\r", "\n")

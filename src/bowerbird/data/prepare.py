@@ -39,6 +39,7 @@ class PrepareConfig(Config):
     """Everything about how a dataset is made. It is written into the dataset."""
 
     seed: int = Field(default=1, ge=0)
+    """Of the split, and of the order in which documents are learnt from."""
     gather: GatherConfig = Field(default_factory=GatherConfig)
     clean: CleanConfig = Field(default_factory=CleanConfig)
     normalise: Normaliser = Field(default_factory=Normaliser)

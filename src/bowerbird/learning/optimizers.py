@@ -14,9 +14,12 @@ from bowerbird.base.config import Config
 class OptimizerConfig(Config):
     """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101)."""
 
-    learning_rate: float = Field(3e-3, gt=0, le=1)
+    learning_rate: float = Field(4e-3, gt=0, le=1)
+    """At its highest; it warms up to it and falls along a cosine."""
     beta1: float = Field(0.9, ge=0, lt=1)
+    """How much of the mean gradient is kept from step to step."""
     beta2: float = Field(0.98, ge=0, lt=1)
+    """How much of the mean squared gradient is kept from step to step."""
     weight_decay: float = Field(0.01, ge=0)
     """On matrices only; biases, gains and embeddings are left alone."""
     clip: float = Field(1.0, gt=0)

@@ -24,8 +24,11 @@ class RNNConfig(Config):
     """The shape of the network."""
 
     cell: str = "lstm"
+    """A name on the shelf of cells."""
     width: int = Field(512, ge=1, le=16384)
+    """Numbers a layer puts out."""
     layers: int = Field(1, ge=1, le=64)
+    """Cells one above the other."""
     embedding: int | None = Field(None, ge=1)
     """Numbers a token's embedding has; None is as many as `width`."""
     tied: bool = False
