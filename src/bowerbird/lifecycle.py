@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from bowerbird import __version__
-from bowerbird.base.config import Config, resolve
+from bowerbird.base.config import resolve
 from bowerbird.base.errors import NotFound, UsageError
-from bowerbird.base.files import read_json, write_json, write_whole
 from bowerbird.base.journal import Record
 from bowerbird.base.shelf import Shelf
 from bowerbird.data.dataset import Dataset
@@ -23,7 +18,6 @@ from bowerbird.workspace import Workspace
 
 # Stages that need torch import it when they are called: preparing and keeping do without.
 if TYPE_CHECKING:
-    from bowerbird.evaluation.evidence import Evidence
     from bowerbird.evaluation.report import Report
     from bowerbird.kinds.loaded import Model
     from bowerbird.runs.run import Run
@@ -32,17 +26,6 @@ if TYPE_CHECKING:
 Listener = Callable[[Record], None]
 PREPARE = Shelf("kind", text=prepare_text)
 DEFAULT_MINUTES = 3.0
-
-
-class EvaluateConfig(Config):
-    """How much is looked at in an evaluation."""
-
-    samples: int = Field(32, ge=1)
-    """Texts the model makes, to be looked at for copies and repetition."""
-    length: int = Field(1000, ge=1)
-    """Tokens of each sample; samples are drawn at temperature 1, the model's own distribution."""
-    most_bytes: int = Field(1_000_000, ge=1)
-    """Held-out bytes read at most, in the order of the split."""
 
 
 def prepare(
@@ -212,45 +195,17 @@ def evaluate(
         against: another model to judge on the same units.
         out: writes `out.json` and `out.html`; by default into the run, when the model is one.
     """
-    from bowerbird.evaluation.evaluate import compare
-    from bowerbird.evaluation.evaluate import evaluate as measure
-    from bowerbird.evaluation.page import html
-    from bowerbird.evaluation.report import Report, per_unit
+    from bowerbird.runs.judging import JudgeConfig, judge, report_place, write_report
 
     space = workspace or Workspace()
-    wanted = resolve(EvaluateConfig, config_file=config, settings=settings, where="evaluate")
+    wanted = resolve(JudgeConfig, config_file=config, settings=settings, where="evaluate")
     judged = _model(model, space)
     data = _dataset(dataset) if dataset is not None else _own_dataset(judged, space)
-    split = data.held_out()
-    evidence = _evidence(judged, data, split, seed, wanted)
-    scores, baselines, passages = measure(evidence)
-    comparison = rival = None
-    if against is not None:
-        rival = _model(against, space)
-        other = _evidence(rival, data, split, seed, wanted)
-        rival_scores, _, _ = measure(other, baselines=False)
-        comparison = compare(scores, rival_scores, evidence.bits, other.bits, evidence.sizes, seed=seed)
-    report = Report(
-        model=judged.name,
-        digest=judged.digest,
-        kind=judged.kind.name,
-        split=split,
-        scores=scores,
-        baselines=baselines,
-        samples=evidence.samples,
-        passages=passages,
-        comparison=comparison,
-        against=rival.name if rival else None,
-        unit_bits_per_byte=per_unit(evidence.bits, evidence.sizes),
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        created_by=f"bowerbird {__version__}",
-        dataset={"path": str(data.path), "digest": data.digest, "splits": data.info["splits"]},
-    )
-    base = Path(out) if out is not None else _report_place(model)
-    if base is not None:
-        base = base.with_suffix("") if base.suffix in (".json", ".html") else base
-        write_json(base.with_name(base.name + ".json"), report.to_json())
-        write_whole(base.with_name(base.name + ".html"), html(report).encode())
+    rival = _model(against, space) if against is not None else None
+    report = judge(judged, data, rival, wanted, seed)
+    place = Path(out) if out is not None else report_place(model)
+    if place is not None:
+        write_report(report, place)
     return report
 
 
@@ -263,11 +218,13 @@ def publish(
     workspace: Workspace | None = None,
 ) -> Version:
     """Copy a model, byte for byte, into the registry as the next version of a name."""
+    from bowerbird.runs.judging import known_scores, run_of
+
     space = workspace or Workspace()
     found = _model(model, space)
     parent = found.bundle.manifest["lineage"]["parent"]
-    scores = _known_scores(found)
-    run = _run_of(found.bundle.path)
+    scores = known_scores(found)
+    run = run_of(found.bundle.path)
     if run:
         space.remember_dataset(run.record["dataset"]["digest"], Path(run.record["dataset"]["path"]))
     return space.registry.publish(
@@ -322,22 +279,12 @@ def _model(model: Model | str | Path, workspace: Workspace | None) -> Model:
     return load(model, workspace=workspace) if isinstance(model, str | Path) else model
 
 
-def _evidence(model: Model, dataset: Dataset, split: str, seed: int, wanted: EvaluateConfig) -> Evidence:
-    return model.kind.gather_evidence(
-        model,
-        dataset,
-        split=split,
-        seed=seed,
-        samples=wanted.samples,
-        length=wanted.length,
-        most_bytes=wanted.most_bytes,
-    )
-
-
 def _own_dataset(model: Model, workspace: Workspace) -> Dataset:
     """The dataset a model learnt from, found by its digest."""
+    from bowerbird.runs.judging import run_of
+
     digest = model.bundle.manifest["lineage"]["dataset"]
-    run = _run_of(model.bundle.path)
+    run = run_of(model.bundle.path)
     place = run.record["dataset"]["path"] if run else workspace.find_dataset(digest)
     if place is None or not Path(place).exists():
         raise NotFound(
@@ -346,30 +293,3 @@ def _own_dataset(model: Model, workspace: Workspace) -> Dataset:
             hint="name it: --dataset DATASET",
         )
     return Dataset.open(place)
-
-
-def _run_of(bundle: Path) -> Run | None:
-    """The run that a checkpoint's bundle lies in."""
-    folder = bundle.parent.parent.parent
-    return _run(folder) if (folder / "run.json").exists() else None
-
-
-def _report_place(model: Model | str | Path) -> Path | None:
-    """Where a report goes unless told: into the run, if the model was named by its run."""
-    if isinstance(model, str | Path):
-        return Path(model) / "report" if (Path(model) / "run.json").exists() else None
-    run = _run_of(model.bundle.path)
-    return run.path / "report" if run else None
-
-
-def _known_scores(model: Model) -> dict[str, float]:
-    """What is known of how good a model is: its run's report if it is of this bundle, else its validation."""
-    run = _run_of(model.bundle.path)
-    if run is None:
-        return {}
-    report = run.path / "report.json"
-    if report.exists():
-        found = read_json(report, "report")
-        if found.get("digest") == model.digest:
-            return {score["name"]: score["value"] for score in found["scores"] if score["value"] is not None}
-    return {f"valid_{name}": value for name, value in run.best()["scores"].items()}

@@ -35,12 +35,16 @@ def test_preset_then_file_then_set_and_later_wins(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text("seed: 3\ninner:\n  width: 30\n")
     preset = {"seed": 2, "name": "preset", "inner": {"width": 20, "dropout": 0.2}}
-    found = told({"name": "default", "seed": 0}, preset, file=file, settings=("inner.width=40", "inner.width=41"))
+    found = told(
+        {"name": "default", "seed": 0}, preset, file=file, settings=("inner.width=40", "inner.width=41")
+    )
     assert found == Outer(seed=3, name="preset", inner=Inner(width=41, dropout=0.2))
 
 
 NESTED = st.recursive(
-    st.integers() | st.none(), lambda below: st.dictionaries(st.sampled_from("abc"), below, max_size=3), max_leaves=6
+    st.integers() | st.none(),
+    lambda below: st.dictionaries(st.sampled_from("abc"), below, max_size=3),
+    max_leaves=6,
 )
 TABLES = st.dictionaries(st.sampled_from("abc"), NESTED, max_size=3)
 
@@ -148,7 +152,10 @@ def test_a_config_file_that_is_not_there_is_not_found(tmp_path: Path) -> None:
         read_config_file(tmp_path / "none.yaml")
 
 
-@pytest.mark.parametrize("content", [b"a: [1", b"\xff\xfe\x00", b"- 1\n- 2\n", b"just words", b"a: b: c", b"a: !!python/object:os.system x"])
+@pytest.mark.parametrize(
+    "content",
+    [b"a: [1", b"\xff\xfe\x00", b"- 1\n- 2\n", b"just words", b"a: b: c", b"a: !!python/object:os.system x"],
+)
 def test_a_config_file_that_holds_no_settings_says_so(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "c.yaml").write_bytes(content)
     with pytest.raises(UsageError) as found:

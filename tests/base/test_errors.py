@@ -8,7 +8,14 @@ import re
 import pytest
 
 from bowerbird.base import errors
-from bowerbird.base.errors import BowerbirdError, MissingExtra, StorageError, UnknownName, nearest, storage_errors
+from bowerbird.base.errors import (
+    BowerbirdError,
+    MissingExtra,
+    StorageError,
+    UnknownName,
+    nearest,
+    storage_errors,
+)
 from bowerbird.base.shelf import Shelf
 
 TABLE = {
@@ -42,7 +49,10 @@ def test_the_tree_at_the_top_of_the_module_is_the_truth() -> None:
 
 
 def test_a_message_has_what_where_and_hint_each_on_its_line() -> None:
-    assert str(BowerbirdError("it broke", where="a.txt", hint="mend it")) == "it broke\n  where: a.txt\n  hint: mend it"
+    assert (
+        str(BowerbirdError("it broke", where="a.txt", hint="mend it"))
+        == "it broke\n  where: a.txt\n  hint: mend it"
+    )
     assert str(BowerbirdError("it broke")) == "it broke"
 
 
@@ -68,7 +78,9 @@ def test_a_missing_extra_says_how_to_install_it() -> None:
     assert "or leave it out" in str(MissingExtra("x", "eval", instead="leave it out").hint)
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG])
+@pytest.mark.parametrize(
+    "number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG]
+)
 def test_what_a_disk_says_no_with_is_a_storage_error_that_names_the_place(number: int) -> None:
     with pytest.raises(StorageError, match="could not write") as found, storage_errors("folder"):
         raise OSError(number, "no", "folder/file")

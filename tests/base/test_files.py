@@ -162,7 +162,10 @@ def test_a_broken_json_file_is_damaged_and_a_missing_one_not_found(tmp_path: Pat
         read_json(tmp_path / "b.json", "run")
 
 
-@pytest.mark.parametrize(("found", "fine"), [(1, True), (2, True), (3, False), (0, False), (True, False), ("1", False), (None, False)])
+@pytest.mark.parametrize(
+    ("found", "fine"),
+    [(1, True), (2, True), (3, False), (0, False), (True, False), ("1", False), (None, False)],
+)
 def test_a_format_is_read_up_to_the_one_that_is_known(found: Any, fine: bool, tmp_path: Path) -> None:
     if fine:
         check_format(found, 2, "bundle", tmp_path)
@@ -172,10 +175,14 @@ def test_a_format_is_read_up_to_the_one_that_is_known(found: Any, fine: bool, tm
 
 
 def test_digests_are_those_of_the_standard(tmp_path: Path) -> None:
-    known = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
+    known = (
+        "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
+    )
     (tmp_path / "a").write_bytes(b"abc")
     assert digest_bytes(b"abc") == digest_file(tmp_path / "a") == known
-    assert digest_json({"b": 1, "a": [1]}) == digest_json({"a": [1], "b": 1}) != digest_json({"a": [1], "b": 2})
+    assert (
+        digest_json({"b": 1, "a": [1]}) == digest_json({"a": [1], "b": 1}) != digest_json({"a": [1], "b": 2})
+    )
     assert digest_json("\ud800").startswith("sha256:")
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import TINY, Ran
 
 from bowerbird.cli.main import main
-from tests.conftest import TINY, Ran
 
 SETTINGS = [part for setting in TINY for part in ("--set", setting)]
 LITTLE = ["--set", "samples=2", "--set", "length=40"]
@@ -86,7 +86,12 @@ def test_training_tells_how_it_went(life: dict[str, Ran], name: str, steps: int)
     found = told(life, name)
     wanted = {"run", "kind", "model", "parameters", "steps", "seconds", "stopped", "best", "bundle_digest"}
     assert wanted <= set(found)
-    assert (found["kind"], found["model"], found["steps"], found["stopped"]) == ("text", "lstm", steps, "steps")
+    assert (found["kind"], found["model"], found["steps"], found["stopped"]) == (
+        "text",
+        "lstm",
+        steps,
+        "steps",
+    )
     assert found["best"].keys() >= {"step", "scores"}
     assert found["best"]["scores"]["bits_per_byte"] > 0
     assert found["bundle_digest"].startswith("sha256:")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import TINY, Ran
 
 from bowerbird.base import errors
 from bowerbird.cli import main as module
 from bowerbird.cli import show
 from bowerbird.cli.main import build_app, main
-from tests.conftest import TINY, Ran
 
 SETTINGS = [part for setting in TINY for part in ("--set", setting)]
 COMMANDS = [name for name in build_app() if not name.startswith("-")]
@@ -28,7 +28,9 @@ def test_the_commands_of_the_contract_are_there() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_an_example_and_the_shared_options(command: str, bowerbird: Bowerbird) -> None:
+def test_every_command_has_help_with_an_example_and_the_shared_options(
+    command: str, bowerbird: Bowerbird
+) -> None:
     ran = bowerbird(command, "--help")
     assert ran.code == 0
     assert f"Example: bowerbird {command}" in re.sub(r"\s+", " ", ran.out)
@@ -62,7 +64,11 @@ WRONG: list[tuple[list[Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "right"), WRONG, ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else value)
+@pytest.mark.parametrize(
+    ("arguments", "right"),
+    WRONG,
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else value,
+)
 def test_a_wrong_name_ends_with_2_and_the_right_one(
     arguments: list[Any], right: str, tiny_dataset: Path, tiny_run: Path, tmp_path: Path, bowerbird: Bowerbird
 ) -> None:
@@ -124,7 +130,11 @@ def test_wrong_usage_ends_with_2_and_leaves_nothing_behind(
     ids=" ".join,
 )  # fmt: skip
 def test_what_is_not_there_ends_with_4(
-    arguments: list[str], tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bowerbird: Bowerbird
+    arguments: list[str],
+    tiny_dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    bowerbird: Bowerbird,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     ran = bowerbird(*(tiny_dataset if argument == "DATA" else argument for argument in arguments))
@@ -134,7 +144,9 @@ def test_what_is_not_there_ends_with_4(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_that_is_taken_ends_with_5(tiny_dataset: Path, poems: Path, tmp_path: Path, bowerbird: Bowerbird) -> None:
+def test_a_place_that_is_taken_ends_with_5(
+    tiny_dataset: Path, poems: Path, tmp_path: Path, bowerbird: Bowerbird
+) -> None:
     (tmp_path / "mine").write_text("mine")
     for arguments in (["train", tiny_dataset, "--steps", 1], ["prepare", poems]):
         ran = bowerbird(*arguments, "--out", tmp_path)
@@ -150,7 +162,11 @@ def test_a_place_that_is_taken_ends_with_5(tiny_dataset: Path, poems: Path, tmp_
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_each_end_has_its_code_and_only_a_fault_of_ours_its_traceback(
-    raised: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, bowerbird: Bowerbird, caplog: pytest.LogCaptureFixture
+    raised: BaseException,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    bowerbird: Bowerbird,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Broken:
         def __call__(self, *_: Any, **__: Any) -> None:
@@ -166,7 +182,10 @@ def test_each_end_has_its_code_and_only_a_fault_of_ours_its_traceback(
 
 def test_square_brackets_in_an_error_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     show.error(errors.DataError("bad [bold]x[/bold]", where="a[0].txt", hint="pip install 'bowerbird[eval]'"))
-    assert capsys.readouterr().err == "error: bad [bold]x[/bold]\n  where: a[0].txt\n  hint: pip install 'bowerbird[eval]'\n"
+    assert (
+        capsys.readouterr().err
+        == "error: bad [bold]x[/bold]\n  where: a[0].txt\n  hint: pip install 'bowerbird[eval]'\n"
+    )
 
 
 def test_options_come_from_the_environment_and_the_command_line_wins(
@@ -196,7 +215,9 @@ def test_the_workspace_comes_from_the_environment_or_the_option(
     assert workspace.exists()
 
 
-def test_a_config_file_is_below_set_and_above_the_preset(tiny_dataset: Path, tmp_path: Path, bowerbird: Bowerbird) -> None:
+def test_a_config_file_is_below_set_and_above_the_preset(
+    tiny_dataset: Path, tmp_path: Path, bowerbird: Bowerbird
+) -> None:
     (tmp_path / "c.yaml").write_text("batch_size: 3\nlength: 7\nmodel:\n  width: 9\n  embedding: 5\n")
     ran = bowerbird("train", tiny_dataset, "--out", tmp_path / "run", "--steps", 1, "--seed", 6, "--model", "gru",
                     "--config", tmp_path / "c.yaml", "--set", "length=8", "--set", "model.width=10")  # fmt: skip
@@ -207,7 +228,9 @@ def test_a_config_file_is_below_set_and_above_the_preset(tiny_dataset: Path, tmp
     assert (model["width"], model["embedding"], model["cell"]) == (10, 5, "gru")
 
 
-def test_quiet_says_nothing_on_stderr(tiny_dataset: Path, poems: Path, tiny_run: Path, tmp_path: Path, bowerbird: Bowerbird) -> None:
+def test_quiet_says_nothing_on_stderr(
+    tiny_dataset: Path, poems: Path, tiny_run: Path, tmp_path: Path, bowerbird: Bowerbird
+) -> None:
     for arguments in (
         ["prepare", poems, "--out", tmp_path / "d"],
         ["train", tiny_dataset, "--out", tmp_path / "r", "--steps", 3, *SETTINGS],
@@ -221,7 +244,9 @@ def test_quiet_says_nothing_on_stderr(tiny_dataset: Path, poems: Path, tiny_run:
         assert ran.out
 
 
-def test_progress_goes_to_stderr_and_results_to_stdout(tiny_dataset: Path, tmp_path: Path, bowerbird: Bowerbird) -> None:
+def test_progress_goes_to_stderr_and_results_to_stdout(
+    tiny_dataset: Path, tmp_path: Path, bowerbird: Bowerbird
+) -> None:
     ran = bowerbird("train", tiny_dataset, "--out", tmp_path / "r", "--steps", 4, *SETTINGS)
     assert ran.code == 0
     assert "held out: loss" in ran.err
@@ -232,7 +257,9 @@ def test_progress_goes_to_stderr_and_results_to_stdout(tiny_dataset: Path, tmp_p
     assert "4 steps" in ran.out
 
 
-def test_one_sample_is_streamed_as_the_same_text_that_is_made_at_once(tiny_run: Path, bowerbird: Bowerbird) -> None:
+def test_one_sample_is_streamed_as_the_same_text_that_is_made_at_once(
+    tiny_run: Path, bowerbird: Bowerbird
+) -> None:
     arguments = ["generate", tiny_run, "--prompt", "the sea", "--length", 60, "--seed", 3, "--temperature", 1]
     streamed = bowerbird(*arguments, "--quiet").out
     made = json.loads(bowerbird(*arguments, "--json").out)["samples"][0]["text"]
@@ -241,7 +268,12 @@ def test_one_sample_is_streamed_as_the_same_text_that_is_made_at_once(tiny_run: 
 
 def test_the_listener_of_a_run_says_what_matters_in_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     tell = show.follow(show.Output(), 1.0)
-    tell({"event": "start", "settings": {"seed": 1, "model": {"width": 3, "tied": False}, "device": None, "freeze": []}})
+    tell(
+        {
+            "event": "start",
+            "settings": {"seed": 1, "model": {"width": 3, "tied": False}, "device": None, "freeze": []},
+        }
+    )
     tell({"event": "train", "step": 1200, "loss": 0.6931471805599453, "steps_per_second": 10.0, "tokens": 500,
           "seconds": 20.0, "seconds_left": 3725.0, "gradient_norm": 1.0, "rate": 1.0, "progress": 0.5})  # fmt: skip
     tell({"event": "sample", "text": "a\nb [x]"})

@@ -199,9 +199,19 @@ def test_a_cell_computes_what_torch_s_own_layer_does(name: str, shape: tuple[int
         torch.testing.assert_close(after, ends, rtol=1e-12, atol=1e-12)
 
 
-def test_a_new_lstm_keeps_its_memory_open_and_a_new_elman_cell_turns_without_shrinking() -> None:
-    lstm: Any = CELLS["lstm"](4, 6)
-    assert lstm.weights.input_bias[6:12].eq(1).all()
-    assert not lstm.weights.input_bias[:6].any()
+@everyone
+def test_a_new_cell_is_drawn_from_the_seed_and_small_enough_to_begin_with(name: str) -> None:
+    def drawn(seed: int) -> list[Tensor]:
+        torch.manual_seed(seed)
+        return list(CELLS[name](16, 64).parameters())  # type: ignore[attr-defined]
+
+    first, again, other = drawn(1), drawn(1), drawn(2)
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(first, again, strict=True))
+    assert not all(torch.equal(mine, theirs) for mine, theirs in zip(first, other, strict=True))
+    for matrix in (value for value in first if value.ndim == 2):
+        assert 0.01 < matrix.abs().mean() < 0.3
+
+
+def test_a_new_elman_cell_neither_swells_nor_fades_what_it_carries() -> None:
     recurrent = CELLS["rnn"](4, 6).weights.recurrent  # type: ignore[attr-defined]
     torch.testing.assert_close(recurrent @ recurrent.T, torch.eye(6), rtol=0, atol=1e-5)

@@ -16,7 +16,18 @@ from bowerbird.data.codecs import CODECS, Codec, CodecConfig, learn_codec, load_
 from bowerbird.data.markers import MARKERS, plain
 
 TRAINING = "The sea, the stone and the lark; naïve café, 日本 日本 👩‍🚀👩‍🚀. It's the sea's.\n\tthe\r\n" * 20
-NASTY = ("\x00", "\u0301", "e\u0301", "\u05d0\u202e", "👩‍🚀", "\ufeff", "\u2028", "\U0010ffff", "\ufdef", "\ufdd4")
+NASTY = (
+    "\x00",
+    "\u0301",
+    "e\u0301",
+    "\u05d0\u202e",
+    "👩‍🚀",
+    "\ufeff",
+    "\u2028",
+    "\U0010ffff",
+    "\ufdef",
+    "\ufdd4",
+)
 ANY_TEXT = st.text(
     st.one_of(
         st.characters(exclude_categories=["Cs"]),

@@ -63,7 +63,9 @@ def test_unseen_is_what_has_to_be_spelt(text: str) -> None:
 def test_a_frequent_word_is_one_token_with_the_space_before_it() -> None:
     codec = words("the sea is the sea ")
     assert codec.pieces.count(" sea") == 1
-    assert len(codec.encode("the sea")) == 1 + len("the"), "`the` was seen once at a start, so it is spelt out"
+    assert len(codec.encode("the sea")) == 1 + len("the"), (
+        "`the` was seen once at a start, so it is spelt out"
+    )
 
 
 def test_a_word_not_on_the_list_is_spelt_in_its_characters() -> None:
@@ -83,9 +85,7 @@ def test_half_the_room_of_words_is_for_characters_at_most() -> None:
 
 
 def test_byte_pairs_merge_what_is_frequent_and_keep_every_byte() -> None:
-    codec = BytePairs.learn(
-        lambda: iter(["the sea the sea\n" * 50]), CodecConfig(name="bpe", vocab_size=280)
-    )
+    codec = BytePairs.learn(lambda: iter(["the sea the sea\n" * 50]), CodecConfig(name="bpe", vocab_size=280))
     assert len(codec.encode("the sea")) < 4
     assert codec.unseen("☃\x00") == set()
     assert codec.decode(range(4, codec.vocab_size)) is not None
@@ -145,6 +145,6 @@ def test_held_out_text_teaches_the_codec_nothing(tmp_path: Path) -> None:
 
 
 def test_the_kinds_of_codec_share_their_first_tokens() -> None:
-    assert (codec.DOCUMENT_TOKEN, codec.FIRST_PIECE) == (0, len(MARKERS))
+    assert (0, len(MARKERS)) == (codec.DOCUMENT_TOKEN, codec.FIRST_PIECE)
     made = learn_codec(CodecConfig(name="words"), lambda: iter(["a a"]))
     assert isinstance(made, Words)

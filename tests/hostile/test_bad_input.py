@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import TINY, Ran
 
 from bowerbird import lifecycle
 from bowerbird.base import journal
@@ -22,7 +23,6 @@ from bowerbird.base.errors import CorruptFile, StorageError
 from bowerbird.runs.run import Run
 from bowerbird.store import bundle
 from bowerbird.store.bundle import open_checkpoint
-from tests.conftest import TINY, Ran
 
 SETTINGS = [part for setting in TINY for part in ("--set", setting)]
 Bowerbird = Callable[..., Ran]
@@ -55,14 +55,24 @@ with Run.open(Path(sys.argv[1])).held():
 """
 
 
-def test_a_second_process_on_a_run_is_refused_with_5_and_may_have_it_afterwards(run: Path, bowerbird: Bowerbird) -> None:
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def test_a_second_process_on_a_run_is_refused_with_5_and_may_have_it_afterwards(
+    run: Path, bowerbird: Bowerbird
+) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert holder.stdin is not None
     assert holder.stdout is not None
     try:
         assert holder.stdout.readline() == "held\n"
         before = sorted(run.rglob("*"))
-        refused(bowerbird("resume", run, "--steps", 1), 5, "another process is training this run", f"where: {run}", "hint:")
+        refused(
+            bowerbird("resume", run, "--steps", 1),
+            5,
+            "another process is training this run",
+            f"where: {run}",
+            "hint:",
+        )
         assert sorted(run.rglob("*")) == before
         assert bowerbird("generate", run, "--length", 3).code == 0, "reading it is no harm"
         holder.kill()  # as a crash would: the system lets go of what it held
@@ -109,15 +119,46 @@ def test_a_folder_without_write_permission_is_told_before_any_work(bowerbird: Bo
                 ["train", Path(given, "data"), "--out", folder / "run", "--steps", 1, *SETTINGS],
                 ["train", Path(given, "data"), "--out", folder / "deep" / "run", "--steps", 1, *SETTINGS],
             ):
-                refused(bowerbird(*arguments, "--quiet"), 3, "could not write: no permission", f"where: {folder}", "hint: choose a folder")
+                refused(
+                    bowerbird(*arguments, "--quiet"),
+                    3,
+                    "could not write: no permission",
+                    f"where: {folder}",
+                    "hint: choose a folder",
+                )
             assert list(folder.iterdir()) == []
 
 
+def test_a_folder_without_read_permission_is_told(tiny_dataset: Path, bowerbird: Bowerbird) -> None:
+    with tempfile.TemporaryDirectory() as given:
+        data = Path(shutil.copytree(tiny_dataset, Path(given, "data")))
+        Path(given).chmod(0o755)
+        data.chmod(0o000)
+        with as_someone_without_rights() as folder:
+            refused(
+                bowerbird("train", data, "--out", folder / "run", "--steps", 1),
+                3,
+                "no permission",
+                f"where: {data}",
+                "hint:",
+            )
+            refused(bowerbird("inspect", data), 3, "no permission", f"where: {data}", "hint:")
+        data.chmod(0o755)
+
+
 @pytest.mark.parametrize("path", ["{file}/run", "{file}/deep/run", "{long}"])
-def test_an_impossible_path_is_a_storage_error(path: str, tiny_dataset: Path, tmp_path: Path, bowerbird: Bowerbird) -> None:
+def test_an_impossible_path_is_a_storage_error(
+    path: str, tiny_dataset: Path, tmp_path: Path, bowerbird: Bowerbird
+) -> None:
     (tmp_path / "file").write_text("mine")
     out = path.format(file=tmp_path / "file", long=tmp_path / ("x" * 300))
-    refused(bowerbird("train", tiny_dataset, "--out", out, "--steps", 1, *SETTINGS, "--quiet"), 3, "could not write", "where: ", "hint:")
+    refused(
+        bowerbird("train", tiny_dataset, "--out", out, "--steps", 1, *SETTINGS, "--quiet"),
+        3,
+        "could not write",
+        "where: ",
+        "hint:",
+    )
     assert os.listdir(tmp_path) == ["file"]
 
 
@@ -145,13 +186,17 @@ def test_a_disk_that_fills_up_while_saving_leaves_the_last_checkpoint_good(
     ran = bowerbird("train", tiny_dataset, "--out", out, "--steps", 12, *SETTINGS)
     refused(ran, 3, "could not write: the disk is full", "hint: free some space")
     monkeypatch.undo()
-    assert not [path for path in out.rglob("*") if path.name.startswith(".") and path.name != ".lock"], "nothing half-written"
+    assert not [path for path in out.rglob("*") if path.name.startswith(".") and path.name != ".lock"], (
+        "nothing half-written"
+    )
     found = Run.open(out)
     for checkpoint in found.checkpoints():
         open_checkpoint(checkpoint)
     resumed = lifecycle.resume(out)
     assert resumed.outcome["steps"] == 12
-    assert resumed.outcome["bundle_digest"] == straight.outcome["bundle_digest"], "as if it had never been full"
+    assert resumed.outcome["bundle_digest"] == straight.outcome["bundle_digest"], (
+        "as if it had never been full"
+    )
 
 
 def test_a_disk_that_is_full_from_the_start_leaves_no_run(
@@ -220,14 +265,31 @@ def test_any_change_to_what_a_run_was_begun_with_is_noticed(run: Path, bowerbird
     refused(bowerbird("resume", run), 3, "changed or damaged", "where:", "hint:")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"format": 1}', '{"format": 99, "kind": 1, "settings": 1, "dataset": 1}'])
-def test_a_run_whose_record_is_something_else_is_refused(run: Path, content: str, bowerbird: Bowerbird) -> None:
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "3", '{"format": 1}', '{"format": 99, "kind": 1, "settings": 1, "dataset": 1}']
+)
+def test_a_run_whose_record_is_something_else_is_refused(
+    run: Path, content: str, bowerbird: Bowerbird
+) -> None:
     (run / "run.json").write_text(content)
     refused(bowerbird("resume", run), 3, f"where: {run}")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"step": "x", "scores": {}}', '{"step": -1, "scores": {}}', '{"step": 999, "scores": {}}'])
-def test_a_damaged_record_of_the_best_checkpoint_is_told(run: Path, content: str, bowerbird: Bowerbird) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"step": "x", "scores": {}}',
+        '{"step": -1, "scores": {}}',
+        '{"step": 999, "scores": {}}',
+    ],
+)
+def test_a_damaged_record_of_the_best_checkpoint_is_told(
+    run: Path, content: str, bowerbird: Bowerbird
+) -> None:
     (run / "best.json").write_text(content)
     refused(bowerbird("generate", run, "--length", 3), 3, "where:")
 
@@ -240,13 +302,17 @@ def test_a_damaged_newest_checkpoint_is_told_and_not_trained_on(run: Path, bower
     assert bowerbird("inspect", run).code == 0
 
 
-def test_a_run_whose_dataset_has_gone_says_which(tiny_dataset: Path, tmp_path: Path, bowerbird: Bowerbird) -> None:
+def test_a_run_whose_dataset_has_gone_says_which(
+    tiny_dataset: Path, tmp_path: Path, bowerbird: Bowerbird
+) -> None:
     data = Path(shutil.copytree(tiny_dataset, tmp_path / "data"))
     lifecycle.train(data, tmp_path / "run", steps=2, settings=TINY)
     shutil.rmtree(data)
     refused(bowerbird("resume", tmp_path / "run", "--steps", 1), 4, f"where: {data}")
-    refused(bowerbird("evaluate", tmp_path / "run"), 4, str(data) if False else "where:")
-    assert bowerbird("generate", tmp_path / "run", "--length", 3).code == 0, "a model needs no dataset to speak"
+    refused(bowerbird("evaluate", tmp_path / "run"), 4, "not known here", "hint: name it: --dataset")
+    assert bowerbird("generate", tmp_path / "run", "--length", 3).code == 0, (
+        "a model needs no dataset to speak"
+    )
 
 
 # Little text, strange prompts, wrong values.
@@ -265,7 +331,9 @@ def test_a_kilobyte_of_text_works_and_is_warned_about(tmp_path: Path, bowerbird:
 
 
 @pytest.mark.parametrize("text", ["a", "ab\n", "x y z"])
-def test_a_few_characters_are_trained_on_or_refused_but_never_a_fault(text: str, tmp_path: Path, bowerbird: Bowerbird) -> None:
+def test_a_few_characters_are_trained_on_or_refused_but_never_a_fault(
+    text: str, tmp_path: Path, bowerbird: Bowerbird
+) -> None:
     (tmp_path / "few.txt").write_text(text)
     prepared = bowerbird("prepare", tmp_path / "few.txt", "--out", tmp_path / "data", "--quiet")
     if prepared.code:
@@ -276,14 +344,23 @@ def test_a_few_characters_are_trained_on_or_refused_but_never_a_fault(text: str,
     assert bowerbird("generate", tmp_path / "run", "--length", 3, "--quiet").code == 0
 
 
-def test_nothing_held_out_can_be_trained_on_but_not_judged_by(poems: Path, tmp_path: Path, bowerbird: Bowerbird) -> None:
+def test_nothing_held_out_can_be_trained_on_but_not_judged_by(
+    poems: Path, tmp_path: Path, bowerbird: Bowerbird
+) -> None:
     nothing = ["--set", "split.valid=0", "--set", "split.test=0"]
     assert bowerbird("prepare", poems, "--out", tmp_path / "data", *nothing).code == 0
     assert bowerbird("train", tmp_path / "data", "--out", tmp_path / "run", "--steps", 4, *SETTINGS).code == 0
-    refused(bowerbird("evaluate", tmp_path / "run"), 2, "nothing held out", "hint: prepare it with --set split.test")
+    refused(
+        bowerbird("evaluate", tmp_path / "run"),
+        2,
+        "nothing held out",
+        "hint: prepare it with --set split.test",
+    )
 
 
-def test_a_prompt_of_characters_never_learnt_works_and_is_warned_about(tiny_run: Path, bowerbird: Bowerbird) -> None:
+def test_a_prompt_of_characters_never_learnt_works_and_is_warned_about(
+    tiny_run: Path, bowerbird: Bowerbird
+) -> None:
     ran = bowerbird("generate", tiny_run, "--prompt", "the ☃ 日", "--length", 5, "--seed", 1)
     assert ran.code == 0
     assert ran.out.startswith("the ☃ 日")
@@ -291,7 +368,9 @@ def test_a_prompt_of_characters_never_learnt_works_and_is_warned_about(tiny_run:
     assert "warning" not in bowerbird("generate", tiny_run, "--prompt", "the sea", "--length", 5).err
 
 
-@pytest.mark.parametrize("prompt", ["\x00\x01", "\ufdd0\ufdd2", "\u202eabc", "e" + "\u0301" * 50, "\ud800", "x" * 20_000, "\r\n\r"])
+@pytest.mark.parametrize(
+    "prompt", ["\x00\x01", "\ufdd0\ufdd2", "\u202eabc", "e" + "\u0301" * 50, "\ud800", "x" * 20_000, "\r\n\r"]
+)
 def test_a_strange_prompt_is_read_as_text(prompt: str, tiny_run: Path) -> None:
     model = lifecycle.load(tiny_run)
     first, again = (model.generate(prompt=prompt, length=4, seed=2)[0].text for _ in range(2))
@@ -300,23 +379,37 @@ def test_a_strange_prompt_is_read_as_text(prompt: str, tiny_run: Path) -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--temperature", "-1"), ("--temperature", "nan"), ("--temperature", "inf"), ("--temperature", "warm"), ("--temperature", "11"),
-     ("-n", "0"), ("-n", "-2"), ("-n", "99999"), ("--length", "0"), ("--length", "-5"), ("--length", "1.5"), ("--top-p", "0"),
+    [("--temperature", "-1"), ("--temperature", "nan"), ("--temperature", "inf"), ("--temperature", "warm"),
+     ("--temperature", "11"),
+     ("-n", "0"), ("-n", "-2"), ("-n", "99999"), ("--length", "0"), ("--length", "-5"), ("--top-p", "0"),
      ("--top-p", "1.1"), ("--top-p", "nan"), ("--top-k", "0"), ("--top-k", "-1"), ("--min-p", "-0.1"), ("--min-p", "2"),
      ("--repetition-penalty", "0"), ("--repetition-penalty", "nan"), ("--seed", "-1"), ("--seed", str(1 << 63))],
 )  # fmt: skip
-def test_a_value_out_of_range_is_refused_and_named(option: str, value: str, tiny_run: Path, bowerbird: Bowerbird) -> None:
+def test_a_value_out_of_range_is_refused_and_named(
+    option: str, value: str, tiny_run: Path, bowerbird: Bowerbird
+) -> None:
     ran = bowerbird("generate", tiny_run, option, value)
     refused(ran, 2)
     assert option.strip("-").replace("-", "_") in ran.err.replace("-", "_")
 
 
-def test_a_prompt_file_is_read_or_told_to_be_missing(tiny_run: Path, tmp_path: Path, bowerbird: Bowerbird) -> None:
+def test_a_prompt_file_is_read_or_told_to_be_missing(
+    tiny_run: Path, tmp_path: Path, bowerbird: Bowerbird
+) -> None:
     (tmp_path / "p.txt").write_text("the lark", encoding="utf-8")
-    assert bowerbird("generate", tiny_run, "--prompt-file", tmp_path / "p.txt", "--length", 3).out.startswith("the lark")
+    assert bowerbird("generate", tiny_run, "--prompt-file", tmp_path / "p.txt", "--length", 3).out.startswith(
+        "the lark"
+    )
     for missing in (tmp_path / "none.txt", tmp_path):
-        refused(bowerbird("generate", tiny_run, "--prompt-file", missing), 4, "prompt file is not there", f"where: {missing}")
-    refused(bowerbird("generate", tiny_run, "--prompt", "x", "--prompt-file", tmp_path / "p.txt"), 2, "not both")
+        refused(
+            bowerbird("generate", tiny_run, "--prompt-file", missing),
+            4,
+            "prompt file is not there",
+            f"where: {missing}",
+        )
+    refused(
+        bowerbird("generate", tiny_run, "--prompt", "x", "--prompt-file", tmp_path / "p.txt"), 2, "not both"
+    )
     (tmp_path / "p.txt").write_bytes(b"\xff\xfe\x80sea")
     assert bowerbird("generate", tiny_run, "--prompt-file", tmp_path / "p.txt", "--length", 3).code == 0
 
@@ -325,6 +418,18 @@ def test_a_precision_that_the_processor_lacks_leaves_no_run(
     tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bowerbird: Bowerbird
 ) -> None:
     monkeypatch.setattr("bowerbird.base.device.bfloat16_on_cpu", lambda: False)
-    ran = bowerbird("train", tiny_dataset, "--out", tmp_path / "run", "--steps", 1, *SETTINGS, "--set", "precision=bfloat16", "--set", "device=cpu")
+    ran = bowerbird(
+        "train",
+        tiny_dataset,
+        "--out",
+        tmp_path / "run",
+        "--steps",
+        1,
+        *SETTINGS,
+        "--set",
+        "precision=bfloat16",
+        "--set",
+        "device=cpu",
+    )
     refused(ran, 2, "bfloat16")
     assert list(tmp_path.iterdir()) == []

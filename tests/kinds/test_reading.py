@@ -18,7 +18,9 @@ FEW = st.text("ab\n é", max_size=30)
 STOPS = st.lists(st.text("ab\n é", min_size=1, max_size=4), max_size=3)
 
 
-def pieces(text: str, sizes: Sequence[int] = (1,), stop: Sequence[str] = ()) -> Iterator[tuple[str, str | None]]:
+def pieces(
+    text: str, sizes: Sequence[int] = (1,), stop: Sequence[str] = ()
+) -> Iterator[tuple[str, str | None]]:
     """What a reader gives out when the tokens of a text come in chunks of these sizes, again and again."""
     reader = TextReader(CODEC.decoder(), stop)
     tokens, turn_of, finished = CODEC.encode(text).astype(np.int64), 0, None
@@ -96,7 +98,10 @@ def test_half_a_character_waits_for_the_rest() -> None:
 def test_half_a_character_at_the_end_is_shown_as_a_replacement() -> None:
     reader = TextReader(CODEC.decoder())
     tokens = CODEC.encode("a☃").astype(np.int64)[:-1]
-    assert [reader.push(tokens[:1], None), reader.push(tokens[1:], "length")] == [("a", None), ("\ufffd", "length")]
+    assert [reader.push(tokens[:1], None), reader.push(tokens[1:], "length")] == [
+        ("a", None),
+        ("\ufffd", "length"),
+    ]
 
 
 def test_an_end_without_content_flushes_what_is_held() -> None:
@@ -121,5 +126,8 @@ def test_a_stop_string_may_be_a_speaker_s_line() -> None:
 def test_a_speaker_after_half_a_character_begins_one_line() -> None:
     reader = TextReader(CODEC.decoder())
     half = CODEC.encode("a☃").astype(np.int64)[:-1]
-    told = reader.push(half, None)[0] + reader.push(CODEC.encode(turn("user", "x")).astype(np.int64), "length")[0]
+    told = (
+        reader.push(half, None)[0]
+        + reader.push(CODEC.encode(turn("user", "x")).astype(np.int64), "length")[0]
+    )
     assert told == "a\ufffd\nuser: x"

@@ -21,7 +21,7 @@ def test_with_steps_progress_is_a_straight_line_to_one(steps: int) -> None:
     assert pace.last_step == steps
 
 
-@given(st.lists(st.tuples(st.integers(1, 50), st.floats(0, 1.5))))
+@given(st.lists(st.tuples(st.integers(1, 50), st.floats(0, 1.5, allow_subnormal=False))))
 def test_climbing_never_goes_down_and_never_over_one(climbs: list[tuple[int, float]]) -> None:
     pace, step, before = Pace(), 0, 0.0
     for ahead, reached in climbs:
@@ -78,7 +78,7 @@ def test_the_rate_rises_in_a_line_and_falls_along_a_cosine() -> None:
     assert rate_at(1.7) == pytest.approx(0.03)
 
 
-@given(st.floats(0.02, 1), st.floats(0.02, 1))
+@given(st.floats(0.02, 1, allow_subnormal=False), st.floats(0.02, 1, allow_subnormal=False))
 def test_after_the_warm_up_the_rate_only_falls(a: float, b: float) -> None:
     early, late = sorted([a, b])
     assert rate_at(early) >= rate_at(late) >= 0.03 - 1e-12

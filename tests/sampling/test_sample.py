@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -85,7 +86,7 @@ def test_each_draw_gives_the_token_that_the_reference_gives(options: dict[str, A
     edges = np.concatenate([[0.0], expected.cumsum() / expected.sum()])
     inside = [
         (token, low + share * (high - low))
-        for token, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True))
+        for token, (low, high) in enumerate(pairwise(edges))
         if high - low > 1e-4  # narrower than that, float32 may round across an edge
         for share in (0.01, 0.5, 0.99)
     ]
@@ -112,7 +113,9 @@ def test_tokens_come_as_often_as_softmax_says(options: dict[str, Any]) -> None:
     shares = np.array(reference(logits.tolist(), used.tolist(), request(**options)))
     shares /= shares.sum()
     times, rows = 400, 25
-    streams: list[_Stream | None] = [_Stream(request(**options), np.random.default_rng(seed)) for seed in range(rows)]
+    streams: list[_Stream | None] = [
+        _Stream(request(**options), np.random.default_rng(seed)) for seed in range(rows)
+    ]
     counts = np.zeros(V)
     for _ in range(times):
         np.add.at(counts, sample(logits.expand(rows, V), used.expand(rows, V), streams).numpy(), 1)
@@ -143,7 +146,8 @@ def test_a_row_s_token_does_not_depend_on_the_settings_of_other_rows(options: di
     others = [stream(0.4, **other) for other in (*OPTIONS, {"temperature": 0.0})]
     rows = 1 + len(others)
     beside = [
-        sample(logits.expand(rows, V), used.expand(rows, V), [stream(draw, **options), *others])[0].item() for draw in draws
+        sample(logits.expand(rows, V), used.expand(rows, V), [stream(draw, **options), *others])[0].item()
+        for draw in draws
     ]
     assert beside == alone
 

@@ -65,7 +65,9 @@ def made(model: RNN, jobs: list[TokenRequest], slots: int = TILE) -> list[tuple[
     return [(tokens[index], ends[index]) for index in tokens]
 
 
-@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: f"t{probe.temperature}-p{probe.top_p}-k{probe.top_k}")
+@pytest.mark.parametrize(
+    "probe", PROBES, ids=lambda probe: f"t{probe.temperature}-p{probe.top_p}-k{probe.top_k}"
+)
 @pytest.mark.parametrize("beside", [2, 7, 19])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_batching_changes_no_token(cell: str, beside: int, probe: TokenRequest) -> None:
@@ -163,7 +165,9 @@ def test_an_end_ends_the_request_and_is_not_given_out() -> None:
 
 
 def test_a_request_that_reaches_its_length_says_so() -> None:
-    assert [len(made(network(), [request(length=length, ends=frozenset())])[0][0]) for length in (1, 2, 17)] == [1, 2, 17]
+    assert [
+        len(made(network(), [request(length=length, ends=frozenset())])[0][0]) for length in (1, 2, 17)
+    ] == [1, 2, 17]
     assert made(network(), [request(length=3, ends=frozenset())])[0][1] == "length"
 
 
@@ -184,7 +188,9 @@ def test_a_long_prompt_is_read_in_parts_to_the_same_end(monkeypatch: pytest.Monk
 def test_a_dropped_request_ends_and_those_waiting_get_its_slot() -> None:
     dropped: set[int] = set()
     seen: dict[int, list[Progress[Any]]] = {index: [] for index in range(10)}
-    for found in run_all(TokenSession(network(), 8), [request(length=20, ends=frozenset()) for _ in seen], dropped):
+    for found in run_all(
+        TokenSession(network(), 8), [request(length=20, ends=frozenset()) for _ in seen], dropped
+    ):
         seen[found.index].append(found)
         if found.index in (0, 9) and len(seen[found.index]) == 3:
             dropped.add(found.index)

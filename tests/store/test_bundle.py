@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.conftest import Ran
 
 from bowerbird.base.digest import digest_file, sealed
 from bowerbird.base.errors import BowerbirdError, CorruptFile, NotFound, StorageError
@@ -25,10 +26,21 @@ from bowerbird.store.bundle import (
     write_checkpoint,
     write_tensors,
 )
-from tests.conftest import Ran
 
-TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b/c": torch.tensor([1.5, float("nan")]), "n": torch.tensor(3)}
-MANIFEST = {"kind": "text", "config": {}, "codec": {}, "normaliser": {}, "structure": "plain", "lineage": {}, "step": 4}
+TENSORS = {
+    "a": torch.arange(6.0).reshape(2, 3),
+    "b/c": torch.tensor([1.5, float("nan")]),
+    "n": torch.tensor(3),
+}
+MANIFEST = {
+    "kind": "text",
+    "config": {},
+    "codec": {},
+    "normaliser": {},
+    "structure": "plain",
+    "lineage": {},
+    "step": 4,
+}
 
 
 @pytest.fixture
@@ -64,9 +76,9 @@ def test_what_was_written_comes_back_to_the_bit(tmp_path: Path) -> None:
 
 def test_equal_content_gives_an_equal_digest_anywhere(tmp_path: Path) -> None:
     digests = {
-        write_bundle(
-            tmp_path / name, MANIFEST, weights=dict(order), partners={}, codec_files={}, card=""
-        )["digest"]
+        write_bundle(tmp_path / name, MANIFEST, weights=dict(order), partners={}, codec_files={}, card="")[
+            "digest"
+        ]
         for name, order in (("a", TENSORS.items()), ("b", reversed(TENSORS.items())))
     }
     assert len(digests) == 1
@@ -157,7 +169,9 @@ def test_a_format_that_is_no_number_is_refused(kept: Path, wrong: Any) -> None:
         open_bundle(kept / "bundle")
 
 
-@pytest.mark.parametrize("trick", ["../outside", "/etc/passwd", "a/b", "..", ".", "", "x\0y", "./weights.safetensors"])
+@pytest.mark.parametrize(
+    "trick", ["../outside", "/etc/passwd", "a/b", "..", ".", "", "x\0y", "./weights.safetensors"]
+)
 def test_a_manifest_that_names_a_file_outside_is_refused(kept: Path, trick: str) -> None:
     outside = kept / "outside"
     outside.write_text("secret")
@@ -183,7 +197,9 @@ def test_weights_that_are_not_sealed_are_not_read(kept: Path) -> None:
 @pytest.mark.parametrize("key", [*MANIFEST, "files"])
 @pytest.mark.parametrize("value", [None, 3.5, "morse", ["x"], {}, {"name": []}], ids=repr)
 def test_a_sealed_manifest_of_wrong_types_is_refused_as_damaged(kept: Path, key: str, value: Any) -> None:
-    if (key, type(value)) in {("lineage", dict), ("structure", str), ("normaliser", dict)} and value != {"name": []}:
+    if (key, type(value)) in {("lineage", dict), ("structure", str), ("normaliser", dict)} and value != {
+        "name": []
+    }:
         pytest.skip("a right type")
     if key == "lineage" and isinstance(value, dict):
         pytest.skip("more may be told of where it comes from")
@@ -194,10 +210,20 @@ def test_a_sealed_manifest_of_wrong_types_is_refused_as_damaged(kept: Path, key:
 
 @pytest.mark.parametrize(
     "change",
-    [{"width": 17}, {"width": -1}, {"width": "wide"}, {"layers": 2}, {"cell": "lstn"}, {"cell": None}, {"new": 1}],
+    [
+        {"width": 17},
+        {"width": -1},
+        {"width": "wide"},
+        {"layers": 2},
+        {"cell": "lstn"},
+        {"cell": None},
+        {"new": 1},
+    ],
     ids=str,
 )
-def test_a_shape_that_the_weights_do_not_have_is_refused_as_damaged(kept: Path, change: dict[str, Any]) -> None:
+def test_a_shape_that_the_weights_do_not_have_is_refused_as_damaged(
+    kept: Path, change: dict[str, Any]
+) -> None:
     reseal(kept / "bundle" / "bundle.json", lambda told: told["config"]["model"].update(change))
     with pytest.raises(CorruptFile):
         Model(open_bundle(kept / "bundle"))
@@ -235,7 +261,10 @@ class Trap:
 def test_no_pickle_is_ever_read(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     weights = kept / "bundle" / "weights.safetensors"
-    for write in (lambda: weights.write_bytes(pickle.dumps(Trap())), lambda: torch.save({"a": Trap()}, weights)):
+    for write in (
+        lambda: weights.write_bytes(pickle.dumps(Trap())),
+        lambda: torch.save({"a": Trap()}, weights),
+    ):
         write()
         reseal(
             kept / "bundle" / "bundle.json",

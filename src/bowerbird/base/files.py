@@ -48,9 +48,11 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         Refused: `path` exists already and `replace` is not set.
     """
     path = Path(os.path.abspath(path))
-    if path.exists() and not replace and not (path.is_dir() and not any(path.iterdir())):
-        raise Refused("this place is taken and is never overwritten", where=path, hint="choose another --out")
     with storage_errors(path):
+        if path.exists() and not replace and not (path.is_dir() and not any(path.iterdir())):
+            raise Refused(
+                "this place is taken and is never overwritten", where=path, hint="choose another --out"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:

@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError
 from cyclopts.config import Env
 
 from bowerbird import __version__
-from bowerbird.base.errors import BowerbirdError, UsageError
+from bowerbird.base.errors import BowerbirdError, StorageError, UsageError
 from bowerbird.cli import demo, judging, keeping, making, serving, show
 
 
@@ -51,6 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has gone: `bowerbird versions | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except PermissionError as error:
+        show.error(
+            StorageError("no permission to read", where=error.filename, hint="ask for it, or use a copy")
+        )
+        return StorageError.exit_code
     except Exception:
         logging.getLogger(__name__).exception("this is a fault of bowerbird's, please report it")
         return 1

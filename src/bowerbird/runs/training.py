@@ -22,14 +22,9 @@ from bowerbird.learning.loop import Learner, NotFinite, train_loop
 from bowerbird.learning.pace import Pace
 from bowerbird.runs.run import Run, checkpoint_name
 from bowerbird.runs.saver import Saver
+from bowerbird.runs.timing import EVALUATIONS, VALIDATION_TOKENS, Timing
 from bowerbird.store.bundle import open_bundle, open_checkpoint
 
-VALIDATION_TOKENS = 32_768
-"""Read at each evaluation; the final scores read more."""
-FINAL_TOKENS = 400_000
-FINAL_SHARE = 0.025
-"""Share of a time budget that the final scores may take."""
-EVALUATIONS = 20
 SAVE_SECONDS = 20.0
 LOG_SECONDS = 1.0
 SAMPLE_EVERY = 6
@@ -62,25 +57,18 @@ class Training:
         self.saver, self.journal, self.stop, self.clock = saver, journal, stop, clock
         self.kind: Kind = run.kind
         self.config: RunSettings = run.config  # type: ignore[assignment]  # each kind's record has these
-        self.deadline = deadline
+        self.timing = Timing(deadline, clock)
         self.sitting = sitting
-        self.budget = deadline - clock() if deadline is not None else None
         self.pace = Pace()
         self.coach = Coach(patience=self.config.patience)
         self.step = 0
         self.spent = 0.0
         self.began = clock()
-        self.reserve = 0.0
-        self.evaluate_seconds = 0.0
-        self.tokens_validated = 1
-        self._log_interval = max(LOG_SECONDS, (self.budget or 0.0) / 1000)
+        self._log_interval = max(LOG_SECONDS, (self.timing.budget or 0.0) / 1000)
         self._last_log = self._last_save = self._last_evaluation = clock()
         self._last_evaluated = -1
         self._steps_logged = 0
         self._evaluations = 0
-        self._plot_seconds = 0.0
-        self._time_at_start = 1.0
-        self._progress_at_start = 0.0
         self._mean_loss = math.nan
         self._mean_seconds = 0.0
 
@@ -134,12 +122,10 @@ class Training:
             ):
                 self.journal.write(event="warning", step=0, message=warning)
             self.evaluate()
-        if self.deadline is not None:
+        if self.timing.deadline is not None:
             self._plot()
             self._plot()  # again: the first also loaded the library, the second tells what the end will cost
-        self._count_reserve()
-        self._time_at_start = max(self.time_left(), 1e-3)
-        self._progress_at_start = self.pace.progress(self.step)
+        self.timing.begin(self.pace.progress(self.step))
         batch = self.kind.batch(self.dataset, self.config)
         while True:
             self.step = train_loop(
@@ -162,11 +148,8 @@ class Training:
                 self.evaluate()
             elif self.saver.last_saved != self.step:
                 self.save()
-            # Where the end turns out cheaper than was put aside for it, the time goes to training.
-            self._count_reserve()
-            if self.pace.last_step is not None or self.time_left() < 0.03 * (self.budget or 0):
-                break
-            if self.coach.out_of_patience:
+            over = self.pace.last_step is not None or self.coach.out_of_patience
+            if over or not self.timing.worth_going_on():
                 break
         return self._reason()
 
@@ -177,11 +160,7 @@ class Training:
             return True
         if self.pace.last_step is not None:
             return step >= self.pace.last_step
-        return self.time_left() <= self._mean_seconds
-
-    def time_left(self) -> float:
-        """Seconds left for steps, what the end costs put aside."""
-        return (self.deadline or math.inf) - self.clock() - self.reserve
+        return self.timing.left() <= self._mean_seconds
 
     def _reason(self) -> str:
         if self.coach.out_of_patience:
@@ -196,8 +175,7 @@ class Training:
         )
         now = self.clock()
         if self.pace.last_step is None:
-            done = 1 - max(self.time_left(), 0.0) / self._time_at_start
-            self.pace.climb(step, self._progress_at_start + (1 - self._progress_at_start) * done)
+            self.pace.climb(step, self.timing.progress())
         if now - self._last_log >= self._log_interval or step == self.pace.last_step:
             self._log(step, stats, now)
         if self._evaluation_due(step, now):
@@ -213,8 +191,7 @@ class Training:
         self._mean_seconds = per_step if not self._mean_seconds else 0.7 * self._mean_seconds + 0.3 * per_step
         self._last_log, self._steps_logged = now, step
         if self.pace.last_step is None:
-            self._count_reserve()
-            left = max((self.deadline or now) - now, 0.0)
+            left = max((self.timing.deadline or now) - now, 0.0)
         else:
             left = (self.pace.last_step - step) * self._mean_seconds
         self.journal.write(
@@ -234,28 +211,13 @@ class Training:
             return step % self.config.evaluate_every == 0
         if self.pace.last_step is not None:
             return step % max(1, self.pace.last_step // EVALUATIONS) == 0
-        return now - self._last_evaluation >= self._evaluation_interval()
-
-    def _evaluation_interval(self) -> float:
-        """At most a twentieth of the budget or a minute apart, and never more than 5 % of the time."""
-        return max(min((self.budget or 60.0) / EVALUATIONS, 60.0), 20 * self.evaluate_seconds)
-
-    def _count_reserve(self) -> None:
-        final = self.evaluate_seconds * self.final_tokens() / self.tokens_validated
-        self.reserve = self.evaluate_seconds + final + self.saver.seconds + self._plot_seconds * 1.5 + 0.3
-
-    def final_tokens(self) -> int:
-        """How many held-out tokens the final scores may read."""
-        if self.budget is None or not self.evaluate_seconds:
-            return FINAL_TOKENS
-        affordable = self.budget * FINAL_SHARE * self.tokens_validated / self.evaluate_seconds
-        return int(max(min(FINAL_TOKENS, affordable), VALIDATION_TOKENS))
+        return now - self._last_evaluation >= self.timing.evaluation_interval()
 
     def evaluate(self) -> Validation:
         """Look at held-out text, let the coach judge, and save; the best so far is marked."""
         began = self.clock()
         found = self.kind.validate(self.network, self.dataset, VALIDATION_TOKENS)
-        self.evaluate_seconds, self.tokens_validated = self.clock() - began, found.tokens
+        self.timing.evaluate_seconds, self.timing.tokens_validated = self.clock() - began, found.tokens
         self._last_evaluated = self.step
         warnings = self.coach.judge(self.step, self._mean_loss, found.loss)
         scores = {f"valid_{name}": value for name, value in found.scores.items()}
@@ -288,6 +250,7 @@ class Training:
             self.saver.best_step, self.saver.best_scores = self.step, best
         if self.saver.last_saved != self.step:
             self.saver.save(self.step, self.learner, self.state())
+            self.timing.save_seconds = self.saver.seconds
         if best is not None:
             self.saver.mark_best(self.step, best)
         self.saver.tidy()
@@ -324,7 +287,7 @@ class Training:
         """Score the best checkpoint on more of the held-out text; `best.json` gets what is found."""
         bundle = self.run.best_bundle()
         self.network.load_state_dict(bundle.weights())
-        found = self.kind.validate(self.network, self.dataset, self.final_tokens())
+        found = self.kind.validate(self.network, self.dataset, self.timing.final_tokens())
         step = int(bundle.manifest["step"])
         self.saver.mark_best(step, found.scores)
         self.journal.write(
@@ -343,11 +306,11 @@ class Training:
 
         began = self.clock()
         drawn = draw_curve(self.journal.read(), Path(self.run.path) / "loss.png")
-        if not drawn and not self._plot_seconds:
+        if not drawn and not self.timing.plot_seconds:
             self.journal.write(
                 event="note", step=self.step, message="loss.png is not drawn: pip install 'bowerbird[eval]'"
             )
-        self._plot_seconds = self.clock() - began + 1e-6
+        self.timing.plot_seconds = self.clock() - began + 1e-6
 
 
 def prepare_machine(config: RunSettings) -> Any:
