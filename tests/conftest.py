@@ -7,7 +7,8 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: two pools of threads on two cores slow each other down
 os.environ.pop("BOWERBIRD_WORKSPACE", None)
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,14 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     root = tmp_path_factory.mktemp("workspace")
     monkeypatch.setenv("BOWERBIRD_WORKSPACE", str(root))
     return root
+
+
+@pytest.fixture(autouse=True)
+def _small_numbers_stay_numbers() -> Iterator[None]:
+    """Training flushes denormal numbers for the whole process; the next test has them again."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 @pytest.fixture

@@ -129,8 +129,8 @@ def test_a_number_that_is_not_finite_is_refused(value: str) -> None:
 @pytest.mark.parametrize(
     "wrong",
     ["seed=-1", "batch_size=0", "length=0", "patience=0", "optimizer.learning_rate=0", "optimizer.learning_rate=-1",
-     "optimizer.clip=0", "optimizer.beta1=1", "optimizer.weight_decay=-1", "precision=float16", "mix.share=1", "model=3",
-     "threads=0", "evaluate_every=0", "model.width=1e9"],
+     "optimizer.clip=0", "optimizer.beta1=1", "optimizer.weight_decay=-1", "precision=float16", "mix.share=1",
+     "model=3", "threads=0", "evaluate_every=0", "model.width=1e9"],
 )  # fmt: skip
 def test_a_setting_of_a_run_that_cannot_be_is_refused_before_any_work(wrong: str) -> None:
     with pytest.raises(UsageError, match=f"`{wrong.partition('=')[0]}`"):

@@ -57,9 +57,14 @@ def test_a_folder_that_fails_half_way_leaves_nothing_and_the_old_one_as_it_was(
     if replace:
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "old").write_text("old")
-    with pytest.raises(type(error)), whole_folder(tmp_path / "out", replace=replace) as building:
-        (building / "a").write_text("x")
-        raise error
+
+    def half_way() -> None:
+        with whole_folder(tmp_path / "out", replace=replace) as building:
+            (building / "a").write_text("x")
+            raise error
+
+    with pytest.raises(type(error)):
+        half_way()
     assert os.listdir(tmp_path) == (["out"] if replace else [])
     assert not replace or (tmp_path / "out" / "old").read_text() == "old"
 
@@ -121,9 +126,13 @@ def test_a_path_through_a_file_is_a_storage_error(tmp_path: Path, place: str) ->
 
 
 def test_a_disk_that_fills_up_while_a_folder_is_written_is_told_and_cleared(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="disk is full"), whole_folder(tmp_path / "out") as building:
-        (building / "a").write_text("x")
-        full()
+    def filled_up() -> None:
+        with whole_folder(tmp_path / "out") as building:
+            (building / "a").write_text("x")
+            full()
+
+    with pytest.raises(StorageError, match="disk is full"):
+        filled_up()
     assert os.listdir(tmp_path) == []
 
 

@@ -123,8 +123,11 @@ def test_wrong_usage_ends_with_2_and_leaves_nothing_behind(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["inspect", "nothing"], ["generate", "nothing"], ["generate", "poems@live"], ["resume", "nothing"], ["versions", "nothing"],
-     ["evaluate", "nothing"], ["train", "nothing", "--out", "o", "--steps", "1"], ["rollback", "nothing"], ["publish", "nothing", "x"],
+    [["inspect", "nothing"], ["generate", "nothing"], ["generate", "poems@live"], ["resume", "nothing"],
+     ["versions", "nothing"],
+     ["evaluate", "nothing"],
+     ["train", "nothing", "--out", "o", "--steps", "1"], ["rollback", "nothing"],
+     ["publish", "nothing", "x"],
      ["prepare", "nothing", "--out", "o"], ["verify-resume", "nothing"], ["finetune", "nothing", "DATA", "--out", "o"],
      ["train", "DATA", "--out", "o", "--steps", "1", "--config", "nothing.yaml"], ["promote", "nothing@1"]],
     ids=" ".join,
@@ -172,7 +175,7 @@ def test_each_end_has_its_code_and_only_a_fault_of_ours_its_traceback(
         def __call__(self, *_: Any, **__: Any) -> None:
             raise raised
 
-    monkeypatch.setattr(module, "build_app", lambda: Broken())
+    monkeypatch.setattr(module, "build_app", Broken)
     ran = bowerbird("doctor")
     assert ran.code == code
     assert ("ZeroDivisionError" in ran.err + caplog.text) == (code == 1)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from bowerbird import __version__
 from bowerbird.base.config import Config
+from bowerbird.base.errors import UsageError
 from bowerbird.base.files import read_json, write_json, write_whole
 from bowerbird.data.dataset import Dataset
 from bowerbird.evaluation.evaluate import compare, evaluate
@@ -26,12 +27,18 @@ class JudgeConfig(Config):
     """Texts the model makes, to be looked at for copies and repetition."""
     length: int = Field(1000, ge=1)
     """Tokens of each sample; samples are drawn at temperature 1, the model's own distribution."""
-    most_bytes: int = Field(1_000_000, ge=1)
+    most_bytes: int = Field(1_000_000, ge=1000)
     """Held-out bytes read at most, in the order of the split."""
 
 
 def judge(model: Model, dataset: Dataset, rival: Model | None, config: JudgeConfig, seed: int) -> Report:
-    """Every metric on the test split (valid where test is empty), and a rival on the same units."""
+    """Every metric on the test split (valid where test is empty), and a rival on the same units.
+
+    Raises:
+        UsageError: the seed is below 0, or nothing is held out.
+    """
+    if seed < 0:
+        raise UsageError(f"--seed must be 0 or more, not {seed}")
     split = dataset.held_out()
     evidence = _evidence(model, dataset, split, config, seed)
     scores, baselines, passages = evaluate(evidence)
