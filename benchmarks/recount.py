@@ -10,6 +10,7 @@ without normalisation layers. It is meant to agree with `bowerbird evaluate` on 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def bits(bundle: Path, text: str, whole: bool) -> float:
     model = manifest["config"]["model"]
     assert model["cell"] == "lstm", "only LSTM models"
     assert model["norm"] == "none", "only models without normalisation layers"
-    assert not (model["tied"] or model["residual"]), "only plain models"
+    plain = (model["tied"], model["residual"]) == (False, False)
+    assert plain, "only models without tied or residual layers"
     weights = {
         name: value.astype(np.float64) for name, value in load_file(bundle / "weights.safetensors").items()
     }
@@ -59,7 +61,7 @@ def bits(bundle: Path, text: str, whole: bool) -> float:
     tokens = [DOCUMENT, *tokens_of(text, manifest["codec"]["pieces"])] + ([DOCUMENT] if whole else [])
     h, c = np.zeros((layers, width)), np.zeros((layers, width))
     nats = 0.0
-    for token, following in zip(tokens, tokens[1:], strict=False):
+    for token, following in itertools.pairwise(tokens):
         x = weights["embedding.weight"][token]
         for layer in range(layers):
             part = {name: weights[f"cells.{layer}.weights.{name}"] for name in
