@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-slow check format docs clean
+.PHONY: help demo dev test test-slow lint check format docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -43,11 +43,12 @@ test: $(VENV)/.dev ## run the test suite
 test-slow: $(VENV)/.dev ## run the tests that take minutes
 	@$(BIN)/python -m pytest -m slow
 
-check: $(VENV)/.dev ## format, lint, types, import layers, docs, then tests
+lint: $(VENV)/.dev ## check format, lint and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: lint test ## format, lint, types, import layers, docs, then tests
 
 format: $(VENV)/.dev ## put the code into its one form
 	@$(BIN)/ruff format .

@@ -35,7 +35,7 @@ SHELVES: Shelf[Shelf[Any]] = Shelf(
     cleaning=STEPS,
     metrics=METRICS,
     kinds=KINDS,
-    sizes=SIZES,
+    presets=SIZES,
     registries=REGISTRIES,
 )
 EXTRAS = {

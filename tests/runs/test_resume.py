@@ -197,7 +197,7 @@ def test_twenty_kills_at_random_moments_lose_nothing(tiny_dataset: Path, tmp_pat
         if process.poll() is not None:
             break
         os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.communicate()
         kills += 1
         open_checkpoint(Run.open(out).checkpoints()[-1])  # whole, whatever the moment
         process = subprocess.Popen(

@@ -122,7 +122,7 @@ def list_(shelf: str, *, output: Output = OUTPUT) -> None:
     Parameters
     ----------
     shelf
-        models, cells, codecs, sources, cleaning, metrics, kinds, sizes or registries.
+        models, cells, codecs, sources, cleaning, metrics, kinds, presets (of --size) or registries.
     """
     from bowerbird.inspection import shelf_names
 
