@@ -128,6 +128,8 @@ def _flat(settings: Mapping[str, Any]) -> str:
     """Settings on one line as `--set` writes them; those that are switched off are left out."""
     parts = []
     for key, value in settings.items():
+        if isinstance(value, Mapping) and value.get("dataset", "") is None:
+            continue  # nothing is mixed in, so its share says nothing
         if isinstance(value, Mapping):
             parts.append(_flat({f"{key}.{inner}": item for inner, item in value.items()}))
         elif value not in (None, False, 0.0, "none") and value != []:

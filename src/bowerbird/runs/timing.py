@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 VALIDATION_TOKENS = 32_768
 """Read at each evaluation; the final scores read more."""
-FINAL_TOKENS = 400_000
-FINAL_SHARE = 0.025
-"""Share of a time budget that the final scores may take."""
+FINAL_TOKENS = 131_072
+"""Read for the final scores, always the same ones, so that a run and its resumption can be compared."""
+SHORT_SECONDS = 45.0
+"""A budget under this has no time for more than `VALIDATION_TOKENS` at the end."""
 EVALUATIONS = 20
 LONGEST_INTERVAL = 60.0
 
@@ -56,7 +57,5 @@ class Timing:
 
     def final_tokens(self) -> int:
         """How many held-out tokens the final scores may read."""
-        if self.budget is None or not self.evaluate_seconds:
-            return FINAL_TOKENS
-        affordable = self.budget * FINAL_SHARE * self.tokens_validated / self.evaluate_seconds
-        return int(max(min(FINAL_TOKENS, affordable), VALIDATION_TOKENS))
+        short = self.budget is not None and self.budget < SHORT_SECONDS
+        return VALIDATION_TOKENS if short else FINAL_TOKENS
