@@ -110,6 +110,17 @@ def test_the_journal_of_a_resumed_run_has_each_step_once(tiny_dataset: Path, tmp
     assert evaluated[-1] == STEPS
 
 
+def test_a_run_given_more_minutes_and_stopped_goes_on_for_what_was_left(
+    tiny_dataset: Path, tmp_path: Path
+) -> None:
+    run = lifecycle.train(tiny_dataset, tmp_path / "run", steps=3, settings=[*TINY, "patience=null"])
+    with pytest.raises(Interrupted):
+        carry_on(run, minutes=0.08, sitting=5)
+    began = time.monotonic()
+    assert lifecycle.resume(run).outcome["stopped"] == "minutes"
+    assert time.monotonic() - began < 8
+
+
 def test_a_dataset_that_was_prepared_anew_is_refused(tiny_dataset: Path, tmp_path: Path, poems: Path) -> None:
     data = lifecycle.prepare(poems, tmp_path / "d", seed=1)
     lifecycle.train(data, tmp_path / "run", steps=3, settings=TINY)

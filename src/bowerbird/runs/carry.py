@@ -62,6 +62,7 @@ def begin(
         "coach": Coach(patience=None).state(),
         "mean_loss": None,
         "seconds": 0.0,
+        "seconds_left": minutes * 60 if minutes is not None else None,
         "best": {"step": None, "scores": None},
     }
     saver = _saver(out, kind, dataset, settings, parent, network)
@@ -105,9 +106,8 @@ def carry_on(
         saver = _saver(run.path, run.kind, dataset, settings, run.record["parent"], network)
         journal = Journal(run.journal_path, listener)
         journal.rewind(int(state["step"]))
-        budget = run.record["budget"]
-        by_time = minutes is not None or (steps is None and budget["minutes"] is not None)
-        seconds = minutes * 60 if minutes is not None else (budget["minutes"] or 0) * 60 - state["seconds"]
+        by_time = minutes is not None or (steps is None and state["pace"]["last_step"] is None)
+        seconds = minutes * 60 if minutes is not None else float(state["seconds_left"] or 0.0)
         training = Training(
             run,
             dataset,
@@ -115,7 +115,7 @@ def carry_on(
             network,
             saver,
             journal,
-            deadline=began + max(seconds, 0.0) if by_time else None,
+            deadline=began + seconds if by_time else None,
             stop=stop,
             sitting=sitting,
         )

@@ -46,6 +46,10 @@ class Timing:
         end = self.evaluate_seconds + final + self.save_seconds + 1.5 * self.plot_seconds + 0.3
         return self.deadline - self.clock() - end
 
+    def seconds_left(self) -> float | None:
+        """Until the deadline, whatever the end costs; None without one."""
+        return None if self.deadline is None else max(self.deadline - self.clock(), 0.0)
+
     def worth_going_on(self) -> bool:
         """The end turned out so much cheaper than was put aside that there is time for more steps."""
         return self.budget is not None and self.left() >= 0.03 * self.budget

@@ -81,6 +81,7 @@ class Training:
             "coach": self.coach.state(),
             "mean_loss": None if math.isnan(self._mean_loss) else self._mean_loss,
             "seconds": self.seconds(),
+            "seconds_left": self.timing.seconds_left(),
             "best": {"step": self.saver.best_step, "scores": self.saver.best_scores},
         }
 
