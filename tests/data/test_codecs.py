@@ -148,3 +148,21 @@ def test_the_kinds_of_codec_share_their_first_tokens() -> None:
     assert (0, len(MARKERS)) == (codec.DOCUMENT_TOKEN, codec.FIRST_PIECE)
     made = learn_codec(CodecConfig(name="words"), lambda: iter(["a a"]))
     assert isinstance(made, Words)
+
+
+def test_auto_takes_pieces_for_much_text_in_an_alphabet_and_characters_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from bowerbird.data.codecs import choice
+
+    monkeypatch.setattr(choice, "MUCH_TEXT", 5_000)
+    text = "the sea was under the stone and the lark was over it\n" * 200
+    many = "".join(chr(0x4E00 + number) for number in range(500)) * 20
+
+    def chosen(content: str, vocab_size: int = 4096) -> str:
+        return learn_codec(CodecConfig(vocab_size=vocab_size), lambda: iter([content])).name
+
+    assert chosen(text) == "bpe"
+    assert chosen(text[:4_000]) == "characters"
+    assert chosen(many) == "characters"
+    assert chosen(text, vocab_size=300) == "characters"

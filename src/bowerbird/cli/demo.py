@@ -49,7 +49,7 @@ def demo(kind: Literal["text"] = "text", *, minutes: float = 3.0, output: Output
     _step(
         output,
         "2 of 5: train",
-        f"an LSTM that learns to guess the next character, for {minutes:g} minutes",
+        f"an LSTM that learns to guess what comes next, for {minutes:g} minutes",
         f"bowerbird train {dataset_path} --out {run_path} --minutes {minutes:g}",
     )
     listener = show.follow(output, 1.0)

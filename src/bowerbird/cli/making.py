@@ -69,7 +69,7 @@ def prepare(
     lines = [
         f"{told['items']:,} documents, {told['bytes']:,} bytes in {told['dataset']}",
         f"left out: {told['rejected']:,} refused, {told['duplicates']:,} duplicates (ledger.jsonl says why)",
-        f"documents by split: {sizes}",
+        f"documents by split: {sizes}; codec: {told['codec']}",
     ]
     show.result(output, told, lines, f"bowerbird train {out} --out runs/{out.name}")
 

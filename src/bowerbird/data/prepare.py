@@ -108,7 +108,7 @@ def prepare(
         "dataset": str(out),
         "kind": kind,
         "structure": content["structure"],
-        "codec": config.codec.name,
+        "codec": content["codec"]["name"],
         "items": len(documents),
         "rejected": collection.ledger.rejected,
         "duplicates": len(duplicates),

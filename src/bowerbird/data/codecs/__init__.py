@@ -7,6 +7,7 @@ from bowerbird.base.errors import CorruptFile
 from bowerbird.base.shelf import Shelf
 from bowerbird.data.codecs.bpe import BytePairs
 from bowerbird.data.codecs.bytes import Bytes
+from bowerbird.data.codecs.choice import choose_codec
 from bowerbird.data.codecs.codec import Codec, CodecConfig, Decoder, Texts
 from bowerbird.data.codecs.pieces import Characters, Words
 
@@ -17,6 +18,8 @@ __all__ = ["CODECS", "Codec", "CodecConfig", "Decoder", "learn_codec", "load_cod
 
 def learn_codec(config: CodecConfig, texts: Texts) -> Codec:
     """Learn the configured codec from training text."""
+    if config.name == "auto":
+        config = choose_codec(config, texts)
     return CODECS[config.name].learn(texts, config)
 
 

@@ -27,8 +27,9 @@ FIRST_PIECE = len(MARKERS)
 class CodecConfig(Config):
     """How text becomes tokens."""
 
-    name: Literal["characters", "bytes", "bpe", "words"] = "characters"
-    """`characters`, `bytes`, `bpe` (byte-level pieces) or `words`."""
+    name: Literal["auto", "characters", "bytes", "bpe", "words"] = "auto"
+    """`characters`, `bytes`, `bpe` (byte-level pieces) or `words`; `auto` takes pieces for much text in an
+    alphabet, else characters."""
     vocab_size: int = Field(4096, ge=20, le=1 << 24)
     """The most tokens a learnt codec may have; characters rarely come near it."""
     min_count: int = Field(2, ge=1)
