@@ -8,7 +8,7 @@ from typing import Literal
 from cyclopts import App
 
 from bowerbird.cli import show
-from bowerbird.cli.making import space
+from bowerbird.cli.making import listener, space
 from bowerbird.cli.options import OUTPUT, Output
 
 NAME = "demo-text"
@@ -52,8 +52,7 @@ def demo(kind: Literal["text"] = "text", *, minutes: float = 3.0, output: Output
         f"an LSTM that learns to guess what comes next, for {minutes:g} minutes",
         f"bowerbird train {dataset_path} --out {run_path} --minutes {minutes:g}",
     )
-    listener = show.follow(output, 1.0)
-    run = lifecycle.train(dataset, run_path, minutes=minutes, listener=listener)
+    run = lifecycle.train(dataset, run_path, minutes=minutes, listener=listener(output, dataset))
     _step(
         output,
         "3 of 5: evaluate",

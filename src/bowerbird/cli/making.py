@@ -120,7 +120,7 @@ def train(
         seed=seed,
         config=settings.config,
         settings=settings.set,
-        listener=_listener(output, data),
+        listener=listener(output, data),
         started=STARTED,
     )
     _trained(output, run.outcome)
@@ -142,14 +142,14 @@ def resume(run: Path, *, budget: Budget = BUDGET, output: Output = OUTPUT) -> No
     from bowerbird.runs.run import Run
 
     found = Run.open(run)
-    listener = _listener(output, found.dataset())
+    told = listener(output, found.dataset())
     done = _told_when_stopped(
         output,
         lifecycle.resume,
         found,
         minutes=budget.minutes,
         steps=budget.steps,
-        listener=listener,
+        listener=told,
         started=STARTED,
     )
     _trained(output, done.outcome)
@@ -197,7 +197,7 @@ def finetune(
         seed=seed,
         config=settings.config,
         settings=settings.set,
-        listener=_listener(output, data),
+        listener=listener(output, data),
         started=STARTED,
         workspace=space(output),
     )
@@ -218,7 +218,8 @@ def space(output: Output) -> Any:
     return Workspace(output.workspace)
 
 
-def _listener(output: Output, data: Any) -> Any:
+def listener(output: Output, data: Any) -> Any:
+    """What shows a run over this dataset as it goes."""
     train = data.info["splits"]["train"]
     return show.follow(output, train["bytes"] / max(train["tokens"], 1))
 
