@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bowerbird.base.config import resolve
 from bowerbird.base.errors import NotFound, UsageError
-from bowerbird.base.journal import Record
+from bowerbird.base.journal import Listener
 from bowerbird.base.shelf import Shelf
 from bowerbird.data.dataset import Dataset
 from bowerbird.data.prepare import PrepareConfig
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from bowerbird.runs.run import Run
     from bowerbird.store.registry.version import Version
 
-Listener = Callable[[Record], None]
 PREPARE = Shelf("kind", text=prepare_text)
 DEFAULT_MINUTES = 3.0
 

@@ -11,12 +11,13 @@ from bowerbird.base.errors import storage_errors
 from bowerbird.base.files import write_whole
 
 Record = dict[str, Any]
+Listener = Callable[[Record], None]
 
 
 class Journal:
     """Appends records to a file and hands each to a listener (the console, a page)."""
 
-    def __init__(self, path: Path, listener: Callable[[Record], None] | None = None):
+    def __init__(self, path: Path, listener: Listener | None = None):
         self.path = path
         self.listener = listener
 

@@ -13,6 +13,7 @@ from bowerbird.cli.options import OUTPUT, Output
 
 NAME = "demo-text"
 SOURCE = "demo:speeches"
+PROMPT = "The people of the United States"
 
 
 def demo(kind: Literal["text"] = "text", *, minutes: float = 3.0, output: Output = OUTPUT) -> None:
@@ -76,15 +77,14 @@ def demo(kind: Literal["text"] = "text", *, minutes: float = 3.0, output: Output
         output,
         "5 of 5: generate",
         "three beginnings of its own",
-        f'bowerbird generate {NAME} --prompt "The people of the United States" -n 3',
+        f'bowerbird generate {NAME} --prompt "{PROMPT}" -n 3',
     )
-    prompt = "The people of the United States"
     made = lifecycle.load(f"{NAME}@live", workspace=workspace).generate(
-        prompt=prompt, n=3, length=300, seed=1
+        prompt=PROMPT, n=3, length=300, seed=1
     )
     lines = []
     for sample in made:
-        lines += [f"--- seed {sample.seed}", prompt + sample.text]
+        lines += [f"--- seed {sample.seed}", PROMPT + sample.text]
     where = f" --workspace {output.workspace}" if output.workspace else ""
     lines += [
         "",

@@ -13,7 +13,7 @@ from torch import nn
 from bowerbird.base.config import Config
 from bowerbird.base.device import Precision, mixed_seed
 from bowerbird.base.errors import UsageError
-from bowerbird.data.codecs import Codec
+from bowerbird.data.codecs import Codec, same_codec
 from bowerbird.data.codecs.codec import DOCUMENT_TOKEN
 from bowerbird.data.dataset import Dataset, batch
 from bowerbird.data.markers import DOCUMENT, MARKERS, ROLES, plain, turn
@@ -234,7 +234,7 @@ def _held_out_sequences(
     model: Model, dataset: Dataset, split: str, most_bytes: int
 ) -> list[NDArray[np.int64]]:
     """Held-out documents as tokens of the model's codec, each from its leading marker, up to so many bytes."""
-    own = model.codec.describe() == dataset.codec.describe() and model.codec.files() == dataset.codec.files()
+    own = same_codec(model.codec, dataset.codec)
     tokens, left = dataset.tokens(split), float(most_bytes)
     sequences: list[NDArray[np.int64]] = []
     for index, (first, count, size, whole) in enumerate(dataset.documents(split).tolist()):

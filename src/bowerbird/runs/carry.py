@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bowerbird.base.config import Config
 from bowerbird.base.errors import Interrupted, UsageError
-from bowerbird.base.journal import Journal, Record
+from bowerbird.base.journal import Journal, Listener
 from bowerbird.data.dataset import Dataset
 from bowerbird.kinds.kind import Kind
 from bowerbird.learning.coach import Coach
@@ -21,8 +21,6 @@ from bowerbird.runs.run import Run
 from bowerbird.runs.saver import Saver, first_manifest, model_card
 from bowerbird.runs.stopping import interruptible
 from bowerbird.runs.training import Training, prepare_machine
-
-Listener = Callable[[Record], None]
 
 
 def check_budget(minutes: float | None, steps: int | None) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from bowerbird.base.config import resolve
 from bowerbird.base.errors import UsageError
 from bowerbird.base.files import whole_folder
+from bowerbird.data.codecs import same_codec
 from bowerbird.data.dataset import SPLITS, Dataset, DatasetWriter
 from bowerbird.data.markers import plain
 from bowerbird.kinds.loaded import Model
@@ -56,7 +57,7 @@ def adopt(
         )
     if wanted.mix.dataset is not None:
         old = Dataset.open(wanted.mix.dataset, verify=False)
-        if old.codec.describe() != model.codec.describe():
+        if not same_codec(old.codec, model.codec):
             raise UsageError(
                 "the old data to mix in is not in the model's codec",
                 where=old.path,
@@ -77,8 +78,7 @@ def adopt(
 
 def _in_codec(model: Model, dataset: Dataset, out: Path) -> tuple[Dataset, dict[str, Any]]:
     """The dataset encoded by the model's codec, beside the run, if it is not already."""
-    same = dataset.codec.describe() == model.codec.describe() and dataset.codec.files() == model.codec.files()
-    if same and dataset.normaliser == model.normaliser:
+    if same_codec(dataset.codec, model.codec) and dataset.normaliser == model.normaliser:
         return dataset, {"characters": 0, "share": 0.0, "most": []}
     counts: Counter[str] = Counter()
     total = 0

@@ -13,7 +13,7 @@ from bowerbird.data.codecs.pieces import Characters, Words
 
 CODECS: Shelf[type[Codec]] = Shelf("codec", characters=Characters, bytes=Bytes, bpe=BytePairs, words=Words)
 
-__all__ = ["CODECS", "Codec", "CodecConfig", "Decoder", "learn_codec", "load_codec"]
+__all__ = ["CODECS", "Codec", "CodecConfig", "Decoder", "learn_codec", "load_codec", "same_codec"]
 
 
 def learn_codec(config: CodecConfig, texts: Texts) -> Codec:
@@ -33,3 +33,8 @@ def load_codec(description: Mapping[str, Any], files: Mapping[str, bytes]) -> Co
     if not isinstance(name, str) or name not in CODECS:
         raise CorruptFile(f"the codec cannot be read: there is none called {name!r}")
     return CODECS[name].load(description, files)
+
+
+def same_codec(one: Codec, other: Codec) -> bool:
+    """Whether two codecs give every text the same tokens."""
+    return one.describe() == other.describe() and one.files() == other.files()
