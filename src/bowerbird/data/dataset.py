@@ -202,8 +202,7 @@ def batch(tokens: NDArray[Any], seed: int, step: int, rows: int, length: int) ->
     round at the end of the text; rows start evenly spread, so a carried state fits its row.
     """
     total = len(tokens)
-    shift = int(np.random.default_rng(seed).integers(total))
-    starts = (shift + (np.arange(rows) * total) // rows + step * length) % total
+    starts = window_starts(total, seed, step, rows, length)
     windows = [
         tokens[start : start + length + 1]
         if start + length + 1 <= total
@@ -211,6 +210,13 @@ def batch(tokens: NDArray[Any], seed: int, step: int, rows: int, length: int) ->
         for start in starts.tolist()
     ]
     return np.stack(windows).astype(np.int64)
+
+
+def window_starts(total: int, seed: int, step: int, rows: int, length: int) -> NDArray[np.int64]:
+    """Where in a text of `total` tokens the windows of a step begin: (rows,)."""
+    shift = int(np.random.default_rng(seed).integers(total))
+    starts: NDArray[np.int64] = (shift + (np.arange(rows) * total) // rows + step * length) % total
+    return starts
 
 
 _AGAIN = "prepare it again from its sources"

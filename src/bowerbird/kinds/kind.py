@@ -65,7 +65,8 @@ class Kind:
     """(dataset, model, size, minutes) -> settings of a run, as `--model` and `--size` fill them."""
     build_network: Callable[[Mapping[str, Any], Codec], nn.Module]
     """(the `model` part of the settings, codec) -> the network that ships."""
-    build_learner: Callable[[nn.Module, Any], Learner]
+    build_learner: Callable[[nn.Module, Any, Dataset], Learner]
+    """(network, settings, dataset) -> the learner; a network that counts has then counted the dataset."""
     batch: Callable[[Dataset, Any], Callable[[int], Any]]
     """(dataset, settings) -> the batch of a step."""
     validate: Callable[[nn.Module, Dataset, int | None], Validation]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,7 +16,7 @@ from bowerbird.base.device import Precision, mixed_seed
 from bowerbird.base.errors import UsageError
 from bowerbird.data.codecs import Codec, same_codec
 from bowerbird.data.codecs.codec import DOCUMENT_TOKEN
-from bowerbird.data.dataset import Dataset, batch
+from bowerbird.data.dataset import Dataset, batch, window_starts
 from bowerbird.data.markers import DOCUMENT, MARKERS, ROLES, plain, turn
 from bowerbird.evaluation.evidence import Evidence
 from bowerbird.kinds.kind import Kind, Validation
@@ -23,6 +24,8 @@ from bowerbird.kinds.reading import TextReader
 from bowerbird.kinds.text_sizes import recommend
 from bowerbird.learning.next_token import NextToken, token_nats, window_loss
 from bowerbird.learning.optimizers import OptimizerConfig
+from bowerbird.learning.parts import Parts, count_parts, number_of_parts, part_numbers
+from bowerbird.models.ngrams import together
 from bowerbird.models.rnn import RNN, RNNConfig
 from bowerbird.sampling.session import Session
 from bowerbird.sampling.tokens import TokenRequest, TokenSession
@@ -90,8 +93,8 @@ def build_network(model: Mapping[str, Any], codec: Codec) -> RNN:
     return RNN(RNNConfig.model_validate(dict(model)), codec.vocab_size)
 
 
-def build_learner(network: nn.Module, config: TextRun) -> NextToken:
-    """The learner; parts to freeze are taken out of its reach.
+def build_learner(network: nn.Module, config: TextRun, dataset: Dataset | None = None) -> NextToken:
+    """The learner; parts to freeze are taken out of its reach, n-grams of the dataset are counted.
 
     Raises:
         UsageError: no parameter's name begins with what is to be frozen, or nothing is left to learn.
@@ -111,21 +114,54 @@ def build_learner(network: nn.Module, config: TextRun) -> NextToken:
         rows=config.batch_size,
         seed=config.seed,
         precision=config.precision,
+        parts=_parts(cast(RNN, network), config, dataset) if dataset else None,
     )
+
+
+def _parts(network: RNN, config: TextRun, dataset: Dataset) -> Parts | None:
+    """Count the training text into the network, and say which of its parts a step reads."""
+    if network.ngrams is None:
+        return None
+    tokens = dataset.tokens("train")
+    counted = count_parts(network.ngrams, tokens)
+    network.ngrams.add(*functools.reduce(together, counted))
+    new_rows, old = _rows(config)
+    if old is not None:
+        counted += count_parts(network.ngrams, old)
+
+    def numbers(step: int) -> NDArray[np.int64]:
+        starts = window_starts(len(tokens), config.seed, step, new_rows, config.length)
+        new = part_numbers(starts, config.length, len(tokens))
+        if old is None:
+            return new
+        starts = window_starts(len(old), config.seed, step, config.batch_size - new_rows, config.length)
+        return np.concatenate(
+            [new, part_numbers(starts, config.length, len(old)) + number_of_parts(len(tokens))]
+        )
+
+    return Parts(counted, numbers)
+
+
+def _rows(config: TextRun) -> tuple[int, NDArray[Any] | None]:
+    """How many rows of a batch read the dataset itself, and the old text that the others read."""
+    if config.mix.dataset is None:
+        return config.batch_size, None
+    old_rows = min(max(1, round(config.batch_size * config.mix.share)), config.batch_size - 1)
+    return config.batch_size - old_rows, Dataset.open(config.mix.dataset).tokens("train")
 
 
 def batches(dataset: Dataset, config: TextRun) -> Callable[[int], NDArray[np.int64]]:
     """The batch of a step; the last rows read the old data where some is mixed in."""
     tokens = dataset.tokens("train")
-    if config.mix.dataset is None:
-        return lambda step: batch(tokens, config.seed, step, config.batch_size, config.length)
-    old = Dataset.open(config.mix.dataset).tokens("train")
-    old_rows = min(max(1, round(config.batch_size * config.mix.share)), config.batch_size - 1)
-    new_rows = config.batch_size - old_rows
+    new_rows, old = _rows(config)
 
     def mixed(step: int) -> NDArray[np.int64]:
         new = batch(tokens, config.seed, step, new_rows, config.length)
-        return np.concatenate([new, batch(old, config.seed, step, old_rows, config.length)])
+        if old is None:
+            return new
+        return np.concatenate(
+            [new, batch(old, config.seed, step, config.batch_size - new_rows, config.length)]
+        )
 
     return mixed
 

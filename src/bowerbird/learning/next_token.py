@@ -18,6 +18,8 @@ from bowerbird.base.device import Precision, seed_noise
 from bowerbird.learning.loop import Arrays, NotFinite
 from bowerbird.learning.optimizers import OptimizerConfig, build_adamw, optimizer_state, restore_optimizer
 from bowerbird.learning.pace import rate_at
+from bowerbird.learning.parts import Parts
+from bowerbird.models.ngrams import Tables
 from bowerbird.models.rnn import RNN, State
 
 FORGET = 0.03
@@ -25,12 +27,21 @@ FORGET = 0.03
 
 
 class NextToken:
-    """The learner of a recurrent network."""
+    """The learner of a recurrent network. One that counts n-grams is told the `parts` of its text."""
 
     def __init__(
-        self, network: RNN, config: OptimizerConfig, *, rows: int, seed: int, precision: Precision = "float32"
+        self,
+        network: RNN,
+        config: OptimizerConfig,
+        *,
+        rows: int,
+        seed: int,
+        precision: Precision = "float32",
+        parts: Parts | None = None,
     ):
         self.network = network
+        self.parts = parts
+        self._tables: Tables | None = None
         self.config = config
         self.seed = seed
         self.precision = precision
@@ -45,7 +56,7 @@ class NextToken:
         rate = self.config.learning_rate * rate_at(progress) * self.scale
         self.network.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            logits, after = self.network(tokens[:, :-1], self._forgetful(len(batch)))
+            logits, after = self.network(tokens[:, :-1], self._forgetful(len(batch)), self._held(step))
         loss = F.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten())
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
@@ -68,6 +79,14 @@ class NextToken:
         keep = (torch.rand(rows, 1, device=self.device) >= FORGET).float()
         return tuple(part * keep for part in self.state)
 
+    def _held(self, step: int) -> tuple[Tables, Tensor] | None:
+        """Tables that have not counted what they are asked about."""
+        if self.parts is None or self.network.ngrams is None:
+            return None
+        if self._tables is None:
+            self._tables = self.network.ngrams.tables(self.parts.counted)
+        return self._tables, torch.from_numpy(self.parts.numbers(step)).to(self.device)
+
     def shipped(self) -> Arrays:
         return {name: value.detach() for name, value in self.network.state_dict().items()}
 
@@ -88,6 +107,7 @@ class NextToken:
         resume_state: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.network.load_state_dict(dict(shipped), strict=True)
+        self._tables = None
         if resume_state is None:
             return
         self.state = tuple(

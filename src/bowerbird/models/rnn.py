@@ -1,7 +1,8 @@
 """A recurrent network over tokens: embedding, a stack of cells, an output layer. Text and melody.
 
 B rows, T time, V vocabulary, E embedding, D width, S state numbers of a cell. The state is a tuple with
-one (B, S) float32 tensor a layer. Dropout follows Merity et al. 2017 (arXiv:1708.02182), section 4.
+one (B, S) float32 tensor a layer and, with n-grams, one (B, K - 1) of the tokens read last. Dropout follows
+Merity et al. 2017 (arXiv:1708.02182), section 4.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from bowerbird.base.config import Config
 from bowerbird.models.cells import CELLS
 from bowerbird.models.cells.cell import Cell
+from bowerbird.models.ngrams import NGrams, Tables, highest_order, recent_tokens
 
 State = tuple[Tensor, ...]
 
@@ -45,6 +47,8 @@ class RNNConfig(Config):
     """Share of embedding numbers left out, whole tokens' inputs drawn afresh at each position."""
     weight_drop: float = Field(0.0, ge=0, lt=1)
     """Share of recurrent weights left out of a window."""
+    ngrams: int | None = Field(None, ge=2, le=16)
+    """Tokens in the longest n-gram counted; null counts none. Lower where 64 bits cannot hold as many."""
 
 
 class RNN(nn.Module):
@@ -69,13 +73,25 @@ class RNN(nn.Module):
         if not config.tied:
             bound = config.width**-0.5
             self.output = nn.Parameter(torch.empty(vocab_size, config.width).uniform_(-bound, bound))
+        self.ngrams: NGrams | None = None
+        if config.ngrams is not None:
+            self.ngrams = NGrams(min(config.ngrams, highest_order(vocab_size)), vocab_size, config.width)
+            # Begin as the tables alone: the network then learns what they do not know.
+            if not config.tied:
+                nn.init.zeros_(self.output)
 
     def start(self, rows: int) -> State:
         """The state before any token: a tuple of (rows, S) zeros."""
-        return tuple(cast(Cell, cell).start(rows) for cell in self.cells)
+        state = tuple(cast(Cell, cell).start(rows) for cell in self.cells)
+        return state if self.ngrams is None else (*state, self.ngrams.start(rows))
 
-    def forward(self, tokens_BT: Tensor, state: State) -> tuple[Tensor, State]:
-        """Logits (B, T, V) for the token after each, and the state after the last."""
+    def forward(
+        self, tokens_BT: Tensor, state: State, held: tuple[Tables, Tensor] | None = None
+    ) -> tuple[Tensor, State]:
+        """Logits (B, T, V) for the token after each, and the state after the last.
+
+        `held` are n-gram tables to ask instead of the network's own, and which of them at each place (B, T).
+        """
         x = F.dropout(self.embedding(tokens_BT), self.config.embedding_dropout, self.training)
         x = self.widen(x)
         after = []
@@ -85,7 +101,10 @@ class RNN(nn.Module):
             out, next_state = cast(Cell, cell).scan(norm(given), before, drop)
             x = x + out if self.config.residual else out
             after.append(next_state)
-        return self._logits(x), tuple(after)
+        if self.ngrams is None:
+            return self._logits(x), tuple(after)
+        recent_BTR, last_BR = recent_tokens(tokens_BT, state[-1])
+        return self._logits(x, recent_BTR, held), (*after, last_BR)
 
     def step(self, tokens_B: Tensor, state: State) -> tuple[Tensor, State]:
         """Logits (B, V) and the next state. Equal to `forward` over one token, without dropout."""
@@ -95,14 +114,20 @@ class RNN(nn.Module):
             out, next_state = cast(Cell, cell).step(norm(x), before)
             x = x + out if self.config.residual else out
             after.append(next_state)
-        return self._logits(x), tuple(after)
+        if self.ngrams is None:
+            return self._logits(x), tuple(after)
+        recent_BR = torch.cat([tokens_B[:, None].to(state[-1].dtype), state[-1][:, :-1]], 1)
+        return self._logits(x, recent_BR), (*after, recent_BR)
 
-    def _logits(self, x: Tensor) -> Tensor:
+    def _logits(
+        self, x: Tensor, recent: Tensor | None = None, held: tuple[Tables, Tensor] | None = None
+    ) -> Tensor:
         config = self.config
         rate = config.dropout if config.output_dropout is None else config.output_dropout
         x = F.dropout(self.norms[-1](x), rate, self.training)
         weight = self.embedding.weight if config.tied else self.output
-        return F.linear(self.narrow(x), weight, self.bias)
+        logits = F.linear(self.narrow(x), weight, self.bias)
+        return logits if recent is None or self.ngrams is None else logits + self.ngrams(x, recent, held)
 
 
 def _norm(name: str, size: int) -> nn.Module:

@@ -49,9 +49,7 @@ def begin(
     parent: str | None = None,
 ) -> Run:
     """Make the folder of a new run, with its first checkpoint in it."""
-    network, learner = _build(kind, dataset, config)
-    if weights is not None:
-        learner.restore(weights, {})
+    network, learner = _build(kind, dataset, config, weights)
     settings = config.model_dump(mode="json")
     pace = Pace.of_steps(steps) if steps else Pace()
     state = {
@@ -145,10 +143,14 @@ def _outcome(run: Run, training: Training, reason: str, began: float) -> dict[st
     }
 
 
-def _build(kind: Kind, dataset: Dataset, config: Any) -> tuple[nn.Module, Any]:
+def _build(
+    kind: Kind, dataset: Dataset, config: Any, weights: Mapping[str, Tensor] | None = None
+) -> tuple[nn.Module, Any]:
     device = prepare_machine(config)
     network = kind.build_network(config.model.model_dump(), dataset.codec).to(device)
-    return network, kind.build_learner(network, config)
+    if weights is not None:
+        network.load_state_dict(dict(weights), strict=True)
+    return network, kind.build_learner(network, config, dataset)
 
 
 def _saver(
