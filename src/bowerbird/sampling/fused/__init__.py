@@ -1,0 +1,1 @@
+"""The decode loop compiled: network, n-grams and sampling for many tokens a call. Needs numba."""
