@@ -127,7 +127,10 @@ def main() -> None:
                         key: round(value, 2) if isinstance(value, float) else value
                         for key, value in told.items()
                     }
-                    print(json.dumps({"shape": shape, "vocab": vocab_size, "streams": streams, **rounded}), flush=True)
+                    print(
+                        json.dumps({"shape": shape, "vocab": vocab_size, "streams": streams, **rounded}),
+                        flush=True,
+                    )
 
 
 if __name__ == "__main__":

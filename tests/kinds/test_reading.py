@@ -69,6 +69,21 @@ def test_any_text_is_read_as_it_is_however_it_is_cut(text: str, sizes: list[int]
     assert read(text, sizes)[0] == shown(text)
 
 
+@settings(max_examples=80, deadline=None)
+@given(text=FEW, stops=STOPS, sizes=st.lists(st.integers(1, 9), min_size=1, max_size=5))
+def test_a_text_ends_at_the_same_token_however_it_is_cut(
+    text: str, stops: list[str], sizes: list[int]
+) -> None:
+    assert read(text, sizes, stops) == read(text, (1,), stops)
+
+
+def test_tokens_after_a_stop_string_are_counted_as_unread() -> None:
+    reader = TextReader(CODEC.decoder(), ["b"])
+    assert reader.push(CODEC.encode("a").astype(np.int64), None) == ("a", None)
+    assert reader.push(CODEC.encode("abcde").astype(np.int64), "length") == ("a", "stop")
+    assert reader.unread == 3
+
+
 def test_a_stop_string_over_three_pieces_leaks_nothing() -> None:
     assert list(pieces("oh END now", stop=["END"])) == [
         ("o", None), ("h", None), (" ", None), ("", None), ("", None), ("", "stop"),

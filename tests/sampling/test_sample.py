@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from bowerbird.sampling.tokens import TokenRequest, Stream, sample
+from bowerbird.sampling.tokens import Stream, TokenRequest, sample
 
 V = 12
 OPTIONS: list[dict[str, Any]] = [

@@ -64,6 +64,8 @@ class Paced:
 class Counting:
     """A reader that writes the numbers it is given."""
 
+    unread = 0
+
     def __init__(self, name: str):
         self.name = name
 

@@ -13,7 +13,14 @@ from bowerbird.sampling.session import FinishReason
 
 
 class TextReader:
-    """Holds back an ending that may yet become a stop string, so that none is ever given out."""
+    """Holds back an ending that may yet become a stop string, so that none is ever given out.
+
+    Where stop strings are looked for, tokens are read one by one: the text ends at the same one however
+    many come at once.
+    """
+
+    unread = 0
+    """Tokens of the last push that came after the end."""
 
     def __init__(self, decoder: Decoder, stop: Sequence[str] = ()):
         self._decoder = decoder
@@ -24,7 +31,21 @@ class TextReader:
     def push(
         self, content: NDArray[np.int64], finished: FinishReason | None
     ) -> tuple[str, FinishReason | None]:
-        new = "".join([self._decoder.push(token) for token in content.tolist()])
+        tokens = content.tolist()
+        if not self._stop:
+            return self._read("".join([self._decoder.push(token) for token in tokens]), finished)
+        given = ""
+        for place, token in enumerate(tokens, 1):
+            text, reason = self._read(self._decoder.push(token), None)
+            given += text
+            if reason:
+                self.unread = len(tokens) - place
+                return given, reason
+        text, reason = self._read("", finished)
+        return given + text, reason
+
+    def _read(self, new: str, finished: FinishReason | None) -> tuple[str, FinishReason | None]:
+        """What can be given out once this is decoded too."""
         if finished:
             new += self._decoder.flush()
         visible = shown(new, begun=self._begun)

@@ -8,9 +8,7 @@ from bowerbird.sampling.session import Session
 from bowerbird.sampling.tokens import TokenRequest, TokenSession
 
 
-def open_token_session(
-    network: RNN, slots: int, precision: Precision = "float32"
-) -> Session[TokenRequest]:
+def open_token_session(network: RNN, slots: int, precision: Precision = "float32") -> Session[TokenRequest]:
     """Both give the same tokens but where rounding decides. `precision` is the loop's; torch has float32."""
     if fits(network):
         try:

@@ -86,25 +86,18 @@ class TokenSession:
 
     @torch.no_grad()
     def step(self) -> list[Chunk]:
-        chunks = []
-        for first in range(0, self.slots, TILE):
-            rows = slice(first, first + TILE)
-            streams = self._streams[rows]
-            if any(streams):
-                chunks += self._step_tile(rows, streams)
-        return chunks
-
-    def release(self, slot: int) -> None:
-        self._streams[slot] = None
-
-    def _step_tile(self, rows: slice, streams: list[Stream | None]) -> list[Chunk]:
+        used = max((slot + 1 for slot, stream in enumerate(self._streams) if stream), default=0)
+        rows = slice(0, -(-used // TILE) * TILE)
+        streams = self._streams[rows]
+        if not streams:
+            return []
         allowed = self._logits[rows].masked_fill(self._banned[rows], -torch.inf)
         tokens = sample(allowed, self._used[rows], streams)
+        self._used[rows].scatter_(1, tokens[:, None], True)
         chunks = []
-        for offset, (stream, token) in enumerate(zip(streams, tokens.tolist(), strict=True)):
+        for slot, (stream, token) in enumerate(zip(streams, tokens.tolist(), strict=True)):
             if stream is None:
                 continue
-            slot = rows.start + offset
             stream.made += 1
             ended = token in stream.request.ends
             finished: FinishReason | None = (
@@ -113,12 +106,19 @@ class TokenSession:
             chunks.append(Chunk(slot, np.array([] if ended else [token], np.int64), finished))
             if finished:
                 self._streams[slot] = None
-        self._used[rows].scatter_(1, tokens[:, None], True)
+        for first in range(0, len(streams), TILE):
+            if any(self._streams[first : first + TILE]):
+                self._read_tile(slice(first, first + TILE), tokens[first : first + TILE])
+        return chunks
+
+    def release(self, slot: int) -> None:
+        self._streams[slot] = None
+
+    def _read_tile(self, rows: slice, tokens: Tensor) -> None:
         logits, state = self.network.step(tokens, tuple(part[rows] for part in self._state))
         for mine, value in zip(self._state, state, strict=True):
             mine[rows] = value
         self._logits[rows] = logits.float()
-        return chunks
 
 
 @torch.no_grad()

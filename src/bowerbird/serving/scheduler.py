@@ -175,6 +175,7 @@ class Scheduler:
                 self._fail([sample], _told(error), news)
                 finished, text = "stop", ""
             else:
+                sample.tokens -= sample.job.reader.unread
                 if text or finished:
                     news.append((sample.ticket, Piece(sample.index, text, sample.tokens, finished)))
                     sample.tokens = 0

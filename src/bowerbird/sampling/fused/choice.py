@@ -80,9 +80,7 @@ def _total(values: NDArray[Any]) -> float:
 
 
 @njit(nogil=True, error_model="numpy")
-def _keep(
-    weights: NDArray[Any], top_k: float, top_p: float, kept: NDArray[Any], heap: NDArray[Any]
-) -> None:
+def _keep(weights: NDArray[Any], top_k: float, top_p: float, kept: NDArray[Any], heap: NDArray[Any]) -> None:
     """Nought all but the likeliest: `top_k` of them, then as many as hold the share `top_p`."""
     size = len(weights)
     limit = size if top_k < 1 else min(size, int(top_k))

@@ -75,12 +75,14 @@ def _block(rows: int, panels: int) -> Any:
         out_rows, given_rows = row_pointers(pointer(0), out_stride), row_pointers(pointer(3), given_stride)
         weights, scales = pointer(6), pointer(8)
         columns_at = [
-            builder.gep(weights, [builder.add(builder.mul(inputs, _constant(panel * PANEL)), _constant(lane))])
+            builder.gep(
+                weights, [builder.add(builder.mul(inputs, _constant(panel * PANEL)), _constant(lane))]
+            )
             for panel in range(panels)
             for lane in range(0, PANEL, _LANES)
         ]
         sums = [[cgutils.alloca_once(builder, _FLOATS) for _ in parts] for _ in range(rows)]
-        for place in sum(sums, []):
+        for place in (place for places in sums for place in places):
             builder.store(ir.Constant(_FLOATS, [0.0] * _LANES), place)
         with cgutils.for_range(builder, inputs) as loop:
             at = builder.mul(loop.index, _constant(PANEL))
@@ -94,9 +96,7 @@ def _block(rows: int, panels: int) -> Any:
                 lanes = _constant(part * _LANES)
                 scale = builder.load(_vector(builder, builder.gep(scales, [lanes])), align=4)
                 address = _vector(builder, builder.gep(out, [lanes]))
-                total = _multiply_add(
-                    builder, builder.load(place), scale, builder.load(address, align=4)
-                )
+                total = _multiply_add(builder, builder.load(place), scale, builder.load(address, align=4))
                 builder.store(total, address, align=4)
         return context.get_dummy_value()
 

@@ -9,8 +9,6 @@ import weakref
 from typing import Any, cast
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bowerbird.models.cells.lstm import LSTM
