@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from bowerbird.store.registry.version import Version
 
 PREPARE = Shelf("kind", text=prepare_text)
-DEFAULT_MINUTES = 3.0
 
 
 def prepare(
@@ -99,15 +98,14 @@ def train(
         Interrupted: it was asked to stop; `resume` goes on.
     """
     from bowerbird.kinds import KINDS
-    from bowerbird.runs.carry import begin, carry_on, check_budget
+    from bowerbird.runs.carry import begin, carry_on, check_budget, settle
 
-    check_budget(minutes, steps)
-    if minutes is None and steps is None:
-        minutes = DEFAULT_MINUTES
+    minutes = check_budget(minutes, steps)
     data = _dataset(dataset)
     kind = KINDS[data.kind]
-    layers = [kind.recommend(data, model, size, minutes), {} if seed is None else {"seed": seed}]
-    wanted = resolve(kind.run_config, *layers, config_file=config, settings=settings, where="train")
+    wanted = settle(
+        kind, data, model=model, size=size, minutes=minutes, seed=seed, config=config, settings=settings
+    )
     run = begin(kind, data, Path(out), wanted, minutes=minutes, steps=steps)
     return replace(run, outcome=carry_on(run, started=started, listener=listener, dataset=data))
 
@@ -154,9 +152,7 @@ def finetune(
     from bowerbird.runs.carry import carry_on, check_budget
     from bowerbird.runs.finetuning import adopt
 
-    check_budget(minutes, steps)
-    if minutes is None and steps is None:
-        minutes = DEFAULT_MINUTES
+    minutes = check_budget(minutes, steps)
     base = _model(model, workspace)
     data = _dataset(dataset)
     layer = {} if seed is None else {"seed": seed}
