@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,9 @@ class _Conductor:
         records = self.journal.read()
         self.begun = {record["trial"]: record["settings"] for record in records if record["event"] == "trial"}
         ended = (Trial.of(record) for record in records if record["event"] == "result")
-        self.ended = {trial.trial: trial for trial in ended}
+        self.ended = {
+            trial.trial: replace(trial, run=trial.run and str(self._folder(trial.trial))) for trial in ended
+        }
 
     def run(self) -> None:
         plan = self.plan
@@ -170,7 +172,7 @@ class _Conductor:
         trial = run_trial(
             self.plan,
             number,
-            self.out / "trials" / f"{number:04}",
+            self._folder(number),
             point,
             seed,
             hopeless=partial(hopeless, self.plan, past) if prune else None,
@@ -179,6 +181,9 @@ class _Conductor:
         self.journal.write(event="result", **trial.told(), curve=trial.curve)
         self.ended[number] = trial
         return trial
+
+    def _folder(self, number: int) -> Path:
+        return self.out / "trials" / f"{number:04}"
 
     def so_far(self) -> Sweep:
         return Sweep(self.out, self.plan, tuple(trial for _, trial in sorted(self.ended.items())))
