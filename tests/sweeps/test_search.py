@@ -23,7 +23,7 @@ SETTINGS = (
     "model.width=16",
     "model.embedding=8",
     "patience=null",
-    "evaluate_every=4",
+    "evaluate_every=10",
 )
 RATES = {"optimizer.learning_rate": (1e-6, 0.05)}
 
@@ -99,7 +99,7 @@ def test_a_search_prunes_keeps_the_pruned_run_and_goes_on_the_same_after_a_kill(
 
     def search(out: Path, listener: Any = None) -> bb.Sweep:
         return bb.sweep(
-            tiny_dataset, out, vary=RATES, trials=7, steps=20, settings=SETTINGS, seed=1, listener=listener
+            tiny_dataset, out, vary=RATES, trials=8, steps=20, settings=SETTINGS, seed=1, listener=listener
         )
 
     straight = search(tmp_path / "straight")

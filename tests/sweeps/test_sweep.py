@@ -308,7 +308,8 @@ def test_the_command_tells_what_it_does_and_prints_one_object(
     vary = ["--vary", "batch_size=2,4", "--vary", "optimizer.learning_rate=1e-3,0.02"]
     asked = ["sweep", tiny_dataset, "--out", whole.path, *vary, "--steps", 8, *OPTIONS]
     told = json.loads(bowerbird(*asked, "--json").out)
-    assert {"sweep", "dataset", "trials", "best", "command"} <= set(told)
+    assert {"sweep", "dataset", "trials", "measure", "best", "command"} <= set(told)
+    assert told["measure"] == "bits_per_byte"
     keys = {"trial", "run", "settings", "seed", "score", "steps", "seconds", "status", "reason"}
     assert all(set(found) == keys for found in told["trials"])
     assert told["best"]["score"] == min(found["score"] for found in told["trials"])

@@ -64,7 +64,7 @@ def sweep(
     """
     from bowerbird import lifecycle
     from bowerbird.data.dataset import Dataset
-    from bowerbird.sweeps.ranking import HEAD, rows
+    from bowerbird.sweeps.ranking import rows
 
     data = Dataset.open(dataset)
     done = show.stage(
@@ -87,9 +87,10 @@ def sweep(
     )
     if done.doubt:
         show.warn(output, done.doubt)
+    head = ("rank", "settings", str(done.measure), "spread", "status", "trials")
     best = done.told()["best"]
     lines = [
-        *show.table(rows(done.ranked), HEAD),
+        *show.table(rows(done.ranked), head),
         f"the best is {best['run']}; all trials: {out / 'sweep.csv'}",
     ]
     if (out / "sweep.png").exists():
@@ -122,11 +123,11 @@ def _follow(output: Output, data: Any, *, chosen: bool) -> Listener:
             state["ran"] += 1
             score = "" if record["score"] is None else f"{record['score']:.4f} on held-out text, "
             reason = f": {record['reason']}" if record["reason"] else ""
-            seconds = (time.monotonic() - state["began"]) / state["ran"]
+            each = 60 * (state["minutes"] or 0) or (time.monotonic() - state["began"]) / state["ran"]
             left = max(state["trials"] - record["trial"], 0)
             show.note(
                 output,
-                f"  {score}{record['status']}{reason}; about {show.clock(left * seconds)} left",
+                f"  {score}{record['status']}{reason}; about {show.clock(left * each)} left",
                 "cyan" if record["status"] == "done" else "yellow",
             )
         elif event == "note" and "step" not in record:

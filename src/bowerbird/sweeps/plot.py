@@ -11,7 +11,7 @@ from bowerbird.sweeps.space import Range, Space, spell
 _WON, _DONE, _PRUNED = "#c2410c", "#8aa4c8", "#c9c9c9"
 
 
-def draw(space: Space, ranked: list[Standing]) -> bytes | None:
+def draw(space: Space, ranked: list[Standing], measure: str) -> bytes | None:
     """The picture as PNG, None where matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
@@ -21,7 +21,7 @@ def draw(space: Space, ranked: list[Standing]) -> bytes | None:
     panels = figure.subplots(1, len(space), sharey=True, squeeze=False)[0]
     for axes, key in zip(panels, space, strict=True):
         _panel(axes, space, key, ranked)
-    panels[0].set_ylabel("score on held-out data, lower is better")
+    panels[0].set_ylabel(f"{measure.replace('_', ' ')} on held-out data")
     content = BytesIO()
     figure.savefig(content, format="png", dpi=120)
     return content.getvalue()

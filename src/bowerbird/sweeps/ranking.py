@@ -76,11 +76,8 @@ def doubt(ranked: Sequence[Standing]) -> str | None:
     )
 
 
-HEAD = ("rank", "settings", "score", "spread", "status", "trials")
-
-
 def rows(ranked: Sequence[Standing]) -> list[tuple[str, ...]]:
-    """A line for each point, as a person reads it; columns as in `HEAD`."""
+    """A line for each point: rank, settings, score, spread, what became of it, its trials."""
     return [
         (
             str(place + 1) if found.status == "done" else "-",

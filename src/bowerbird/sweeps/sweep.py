@@ -20,13 +20,14 @@ from bowerbird.base.digest import seal_holds, sealed
 from bowerbird.base.errors import CorruptFile, DataError, Interrupted, Refused
 from bowerbird.base.files import check_format, held, read_json, whole_folder, write_json, write_whole
 from bowerbird.base.journal import Journal, Listener, Record
+from bowerbird.runs.run import Run
 from bowerbird.runs.stopping import interruptible
 from bowerbird.sweeps.plan import Plan
 from bowerbird.sweeps.plot import draw
 from bowerbird.sweeps.ranking import Standing, doubt, rank, to_csv
 from bowerbird.sweeps.search import Past, hopeless, load, suggest
 from bowerbird.sweeps.space import Point, grid
-from bowerbird.sweeps.trial import Trial, run_trial
+from bowerbird.sweeps.trial import Trial, measure_of, run_trial
 
 FORMAT = 1
 
@@ -48,6 +49,12 @@ class Sweep:
         return next((found for found in self.ranked if found.status == "done"), None)
 
     @property
+    def measure(self) -> str | None:
+        """What the scores are, as `bits_per_byte`: of each run's best checkpoint on held-out data."""
+        best = self.best
+        return measure_of(Run.open(Path(str(best.first.run))).best()["scores"]) if best else None
+
+    @property
     def command(self) -> str | None:
         """The command that trains the winner again, or for longer."""
         best = self.best
@@ -65,6 +72,7 @@ class Sweep:
             "sweep": str(self.path),
             "dataset": str(self.plan.dataset.path),
             "trials": [trial.told() for trial in self.trials],
+            "measure": self.measure,
             "best": self.best.told() if self.best else None,
             "doubt": self.doubt,
             "command": self.command,
@@ -207,7 +215,7 @@ class _Conductor:
                 where=self.out / "sweep.csv",
                 hint="vary other values, or see what `train` says to one of them",
             )
-        picture = draw(self.plan.space, sweep.ranked)
+        picture = draw(self.plan.space, sweep.ranked, str(sweep.measure))
         if picture:
             write_whole(self.out / "sweep.png", picture)
         else:

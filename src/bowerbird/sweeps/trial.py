@@ -6,7 +6,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -104,6 +104,7 @@ def run_trial(
     try:
         if (folder / "run.json").exists():
             run = Run.open(folder)
+            journal.rewind(int(run.checkpoints()[-1].name))  # what lies ahead of the state is made again
         else:
             for left in folder.parent.glob(f".{folder.name}.*"):  # of a run that was killed as it began
                 shutil.rmtree(left, ignore_errors=True)
@@ -141,13 +142,19 @@ def curve_of(plan: Plan, records: Sequence[Record], *, whole: bool = False) -> C
             progress = record["seconds"] / (60 * (plan.minutes or 1.0))
         part = max(last, min(int(progress * PARTS), PARTS))
         curve.update(dict.fromkeys(range(last, part), best) if curve else {})
-        best = min(best, next(record[f"valid_{name}"] for name in _SCORES if f"valid_{name}" in record))
+        found = {key.removeprefix("valid_"): value for key, value in record.items()}
+        best = min(best, found[measure_of(found)])
         curve[part], last = best, part
     if whole and curve:
         curve.update(dict.fromkeys(range(last, PARTS + 1), best))
     return curve
 
 
+def measure_of(scores: Mapping[str, Any]) -> str:
+    """Which of a run's validation scores its trial is ranked by."""
+    return next(name for name in _SCORES if name in scores)
+
+
 def _score(folder: Path) -> float | None:
     scores = Run.open(folder).best()["scores"]
-    return float(next(scores[name] for name in _SCORES if name in scores)) if scores else None
+    return float(scores[measure_of(scores)]) if scores else None
