@@ -15,7 +15,7 @@ from tests.conftest import TINY, Ran
 
 import bowerbird as bb
 from bowerbird import lifecycle
-from bowerbird.base.errors import DataError, Interrupted, Refused, UsageError
+from bowerbird.base.errors import DataError, Interrupted, Refused, StorageError, UsageError
 from bowerbird.base.files import held
 from bowerbird.runs.run import Run
 from bowerbird.sweeps.plan import Plan
@@ -198,6 +198,19 @@ def test_a_fault_in_a_trial_is_recorded_too(
     done = swept(tiny_dataset, tmp_path / "s", vary={"batch_size": [2, 4]})
     assert [trial.status for trial in done.trials] == ["failed", "done"]
     assert done.trials[0].reason == "RuntimeError: not enough memory: you tried to allocate much"
+
+
+def test_a_full_disk_is_not_a_trial_s_fault_and_ends_the_sweep_until_there_is_room(
+    tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*what: Any, **how: Any) -> None:
+        raise StorageError("could not write: the disk is full")
+
+    with monkeypatch.context() as patch, pytest.raises(StorageError):
+        patch.setattr("bowerbird.sweeps.trial.begin", full)
+        swept(tiny_dataset, tmp_path / "s", vary={"batch_size": [2]})
+    done = swept(tiny_dataset, tmp_path / "s", vary={"batch_size": [2]})
+    assert [trial.status for trial in done.trials] == ["done"]
 
 
 def test_when_every_trial_fails_it_is_an_error_that_says_why(tiny_dataset: Path, tmp_path: Path) -> None:

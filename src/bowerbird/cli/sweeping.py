@@ -148,5 +148,5 @@ def _ahead(record: Record) -> str:
     time_each = ""
     if record["minutes"] is not None:
         left = record["minutes"] * 60 * (record["trials"] - record["ended"])
-        time_each = f"; {record['minutes']:g} minutes each, {show.clock(left)} together"
+        time_each = f"; {record['minutes']:g} minutes each, at most {show.clock(left)} together"
     return f"{what} {record['points']} points{times}{kept}{time_each}"

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from bowerbird.base.errors import BowerbirdError, CorruptFile, Interrupted, NotFound, Refused, StorageError
+from bowerbird.base.errors import BowerbirdError, CorruptFile, Interrupted, Refused, StorageError
 from bowerbird.base.journal import Journal, Listener, Record
 from bowerbird.runs.carry import begin, carry_on
 from bowerbird.runs.run import Run
@@ -24,7 +24,7 @@ PARTS = 20
 _SCORES = ("bits_per_byte", "loss")
 """The first of these that a kind's validation gives is what trials are ranked by; lower is better."""
 _BEHIND = "behind the median of the trials before it"
-_NOT_THE_TRIALS = (Interrupted, StorageError, Refused, CorruptFile, NotFound)
+_NOT_THE_TRIALS = (Interrupted, StorageError, Refused, CorruptFile)
 """What would befall the next trial too: it ends the sweep, which can be gone on with."""
 
 
