@@ -206,9 +206,10 @@ def test_a_full_disk_is_not_a_trial_s_fault_and_ends_the_sweep_until_there_is_ro
     def full(*what: Any, **how: Any) -> None:
         raise StorageError("could not write: the disk is full")
 
-    with monkeypatch.context() as patch, pytest.raises(StorageError):
+    with monkeypatch.context() as patch:
         patch.setattr("bowerbird.sweeps.trial.begin", full)
-        swept(tiny_dataset, tmp_path / "s", vary={"batch_size": [2]})
+        with pytest.raises(StorageError):
+            swept(tiny_dataset, tmp_path / "s", vary={"batch_size": [2]})
     done = swept(tiny_dataset, tmp_path / "s", vary={"batch_size": [2]})
     assert [trial.status for trial in done.trials] == ["done"]
 
