@@ -83,7 +83,7 @@ def test_the_winning_command_trains_the_winner_again_to_the_bit(
     )
 
 
-@pytest.mark.parametrize("when", ["in the first trial", "in a later trial", "between two"])
+@pytest.mark.parametrize("when", ["in the first trial", "in a later trial", "as one ends", "between two"])
 def test_a_sweep_that_was_interrupted_ends_as_one_that_was_not(
     when: str, whole: bb.Sweep, tiny_dataset: Path, tmp_path: Path
 ) -> None:
@@ -95,6 +95,7 @@ def test_a_sweep_that_was_interrupted_ends_as_one_that_was_not(
         wanted = {
             "in the first trial": ("evaluate", 2),
             "in a later trial": ("evaluate", 8),
+            "as one ends": ("end", 2),
             "between two": ("result", 1),
         }
         if (event, seen.count(event)) == wanted[when]:
@@ -106,7 +107,7 @@ def test_a_sweep_that_was_interrupted_ends_as_one_that_was_not(
     assert stopped.value.outcome is not None
     assert (
         len(stopped.value.outcome["trials"])
-        == {"in the first trial": 0, "in a later trial": 2, "between two": 1}[when]
+        == {"in the first trial": 0, "in a later trial": 2, "as one ends": 2, "between two": 1}[when]
     )
     swept(tiny_dataset, tmp_path / "s")
     assert table(tmp_path / "s") == table(whole.path)

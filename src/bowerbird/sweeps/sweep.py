@@ -185,6 +185,7 @@ class _Conductor:
             seed,
             hopeless=partial(hopeless, self.plan, past) if prune else None,
             listener=self.listener,
+            asked=self.asked,
         )
         self.journal.write(event="result", **trial.told(), curve=trial.curve)
         self.ended[number] = trial

@@ -63,11 +63,13 @@ def run_trial(
     *,
     hopeless: Callable[[Curve], bool] | None,
     listener: Listener | None,
+    asked: threading.Event,
 ) -> Trial:
     """Train a trial, or go on with it, to its end; what is wrong with its settings is its result.
 
     Args:
         hopeless: whether to stop a trial with such a curve; asked at each evaluation.
+        asked: is set where a person wants the sweep to stop, but this trial had ended.
 
     Raises:
         Interrupted: it was asked to stop; the run's state is saved.
@@ -104,7 +106,8 @@ def run_trial(
     try:
         if (folder / "run.json").exists():
             run = Run.open(folder)
-            journal.rewind(int(run.checkpoints()[-1].name))  # what lies ahead of the state is made again
+            with run.held():  # what the journal is ahead of the state will be made again
+                journal.rewind(int(run.checkpoints()[-1].name))
         else:
             for left in folder.parent.glob(f".{folder.name}.*"):  # of a run that was killed as it began
                 shutil.rmtree(left, ignore_errors=True)
@@ -115,6 +118,8 @@ def run_trial(
             return result("pruned", _BEHIND)
         if not ended:
             carry_on(run, started=began, listener=watch, dataset=plan.dataset, stop=stop)
+            if stop.is_set():  # by a person, as it was ending
+                asked.set()
     except Interrupted:
         if not behind():
             raise
