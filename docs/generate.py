@@ -55,7 +55,7 @@ def tree() -> str:
 
 def settings() -> str:
     """Every setting with its default and what it is, by the command that takes it."""
-    records = {"prepare": PrepareConfig, "train, finetune": TextRun, "evaluate": JudgeConfig}
+    records = {"prepare": PrepareConfig, "train, sweep, finetune": TextRun, "evaluate": JudgeConfig}
     parts = []
     for command, record in records.items():
         rows = [f"| `{key}` | `{_shown(default)}` | {about} |" for key, default, about in _fields(record)]

