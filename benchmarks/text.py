@@ -12,12 +12,12 @@ OUT/curves.png. `decode` measures generation again, `--summary-only` only shows 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from bowerbird.base.errors import BowerbirdError, NotFound, UnknownName, UsageError
+from bowerbird.base.files import write_json
 from text_bench.running import CONTESTANTS, VARIANTS, Bench, Failed, processors
 from text_bench.summary import decode_lines, machine_lines, probe_lines, read, show, write_summary
 from text_bench.texts import sources_of
@@ -93,7 +93,7 @@ def probe(bench: Bench, text: str) -> str:
     if not path.exists():
         tried = {variant: probe_one(bench, text, variant) for variant in VARIANTS}
         best = max(tried, key=lambda variant: tried[variant]["finite"] * tried[variant]["steps_per_second"])
-        path.write_text(json.dumps({"text": text, "best": best, "probes": tried}, indent=1), encoding="utf-8")
+        write_json(path, {"text": text, "best": best, "probes": tried})
         show(probe_lines(read(path))[0])
     found = read(path)
     best = str(found["best"])

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +19,7 @@ from text_bench.scoring import lstm_scores, scored_windows, touched_bytes, trans
 from text_bench.transformer import CONTEXT, CachedReader, Transformer
 
 VOCABULARY = 30
+SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "text.py"
 
 
 @pytest.fixture
@@ -84,3 +90,62 @@ def test_touched_bytes_leave_out_rows_that_are_looked_up() -> None:
     tied = Transformer(VOCABULARY)
     all_of_it = sum(weight.numel() for weight in tied.parameters())
     assert touched_bytes(tied) == 4 * (all_of_it - tied.positions.weight.numel())
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--texts", "chatt"], "did you mean `chat`?"),
+        (["--texts", "missing.txt"], "there is no such text file"),
+        (["--texts", "names"], "--data DIR"),
+        (["--texts", "chat", "--contestants", "ours,lstmm"], "did you mean `lstm`?"),
+        (["--texts", "chat", "--minutes", "0"], "--minutes must be more than 0"),
+        (["--texts", "chat", "--lengths", "many"], "--lengths many"),
+        (["--texts", "chat", "--summary-only"], "no finished cell"),
+    ],
+)
+def test_wrong_input_is_told_before_any_work(
+    given: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = runpy.run_path(str(SCRIPT))["main"]
+    assert main([*given, "--out", str(tmp_path / "out")]) != 0
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def small_text(tmp_path: Path) -> Path:
+    path = tmp_path / "small.txt"
+    path.write_text("".join(f"{number} of the larks sang {number % 7} times\n" for number in range(600)))
+    return path
+
+
+def bench(out: Path, text: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPT), "--out", str(out), "--texts", str(text), "--minutes", "0.05"]
+    command += ["--seeds", "1", "--threads", "1", "--lengths", "1:20,64:2", *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
+
+
+@pytest.mark.slow
+def test_a_whole_benchmark_runs_and_goes_on_where_it_was(small_text: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = bench(out, small_text, "--probe-seconds", "1", "--contestants", "transformer,ours")
+    assert first.returncode == 0, first.stderr
+    cells = (out / "cells.jsonl").read_text().splitlines()
+    assert [json.loads(line)["contestant"] for line in cells] == ["transformer", "ours"]
+    (out / "cells.jsonl").write_text("\n".join([*cells, '{"text": "cut sho']))
+
+    second = bench(out, small_text)
+    assert second.returncode == 0, second.stderr
+    kept = [line for line in (out / "cells.jsonl").read_text().splitlines() if line.endswith("}")]
+    assert kept[:2] == cells
+    assert [json.loads(line)["contestant"] for line in kept] == ["transformer", "ours", "lstm"]
+    summary = json.loads((out / "summary.json").read_text())
+    assert set(summary["results"]["small"]) == {"ours", "transformer", "lstm"}
+    assert all(0 < found["bits_per_byte"] < 8 for found in summary["results"]["small"].values())
+    assert (out / "curves.png").stat().st_size > 5000
+    assert "bowerbird against nn.LSTM" in second.stdout
+
+    other = bench(out, small_text, "--minutes", "0.1")
+    assert other.returncode == 2
+    assert "this folder holds results for minutes 0.05" in other.stderr

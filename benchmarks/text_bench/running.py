@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from bowerbird.base.errors import BowerbirdError, UsageError
-from text_bench.summary import read_lines
+from bowerbird.base.files import write_json
+from text_bench.summary import read, read_lines
 
 SCRIPT = Path(__file__).resolve().parent.parent / "text.py"
 CONTESTANTS = ("ours", "transformer", "lstm")
@@ -32,6 +34,10 @@ VARIANTS = {
 def processors() -> int:
     """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_ERROR = re.compile(r"error: |[\w.]*(Error|Exception|Interrupt)\b")
+"""How the line of a log begins that says what went wrong."""
 
 
 class Failed(BowerbirdError):
@@ -88,14 +94,14 @@ class Bench:
             "compile_inside": self.compile_inside,
         }
         path = self.out / "settings.json"
-        held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {**settled, "texts": {}}
+        held = read(path) or {**settled, "texts": {}}
         texts = {**self.texts, **held.pop("texts")}
         unlike = {key: value for key, value in held.items() if settled[key] != value}
         unlike |= {name: texts[name] for name, source in self.texts.items() if texts[name] != source}
         if unlike:
             told = ", ".join(f"{key} {value}" for key, value in unlike.items())
             raise UsageError(f"this folder holds results for {told}", where=self.out, hint="another --out")
-        path.write_text(json.dumps({**settled, "texts": texts}, indent=1), encoding="utf-8")
+        write_json(path, {**settled, "texts": texts})
 
     def cells(self) -> list[dict[str, Any]]:
         """What is done. A line that was cut short is left out, and its cell done again."""
@@ -136,8 +142,9 @@ class Bench:
         seconds = time.monotonic() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            last = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-            raise Failed(f"{log}: {' '.join(last) or f'exit {process.returncode}'}", where=path)
+            lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            told = [line for line in lines if _ERROR.match(line)] or lines
+            raise Failed(f"{log}: {told[-1] if told else f'exit {process.returncode}'}", where=path)
         unit = 1 if sys.platform == "darwin" else 1024
         return Child(seconds, usage.ru_maxrss * unit)
 
@@ -156,8 +163,8 @@ class Bench:
         path = self.out / f"{name}.json"
         if not path.exists():
             found, _ = self.job(job, name, **arguments)
-            path.write_text(json.dumps(found, indent=1), encoding="utf-8")
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+            write_json(path, found)
+        return read(path)
 
     def prepare(self, text: str) -> dict[str, Any]:
         if not (self.out / f"text-{text}.json").exists():

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from bowerbird.base.errors import NotFound
+from bowerbird.base.files import write_json
 
 NAMES = {"ours": "bowerbird", "transformer": "transformer", "lstm": "nn.LSTM"}
 COLOURS = {"ours": "#c2410c", "transformer": "#35618f", "lstm": "#6b8e23"}
@@ -54,7 +55,7 @@ def write_summary(out: Path) -> list[str]:
         "decode": decoded,
         "cells": cells,
     }
-    (out / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    write_json(out / "summary.json", summary)
     drawn = draw_curves(cells, settings["minutes"], out / "curves.png")
     lines = [*machine_lines(machine), *probe_lines(probes)]
     for text, group in groups.items():
