@@ -147,8 +147,9 @@ def decode(bench: Bench, lengths: dict[str, int], *, again: bool) -> None:
         raise NotFound(
             "there are no trained models to generate with", where=bench.out, hint="leave `decode` out"
         )
-    if again:
-        (bench.out / "decode.json").unlink(missing_ok=True)
+    path = bench.out / "decode.json"
+    if again or set(read(path).get("contestants", {})) != set(models):
+        path.unlink(missing_ok=True)
     dataset = bench.dataset(text, "transformer")
     bench.kept("decode", "decode", dataset=dataset, models=models, lengths=lengths, repeats=3)
 

@@ -143,6 +143,7 @@ def test_a_whole_benchmark_runs_and_goes_on_where_it_was(small_text: Path, tmp_p
     summary = json.loads((out / "summary.json").read_text())
     assert set(summary["results"]["small"]) == {"ours", "transformer", "lstm"}
     assert all(0 < found["bits_per_byte"] < 8 for found in summary["results"]["small"].values())
+    assert set(summary["decode"]["contestants"]) == {"ours", "transformer", "lstm"}
     assert (out / "curves.png").stat().st_size > 5000
     assert "bowerbird against nn.LSTM" in second.stdout
 

@@ -174,18 +174,18 @@ def text_lines(
 
 def decode_lines(decoded: Mapping[str, Any]) -> list[str]:
     """Tokens a second by streams, and how near one stream comes to what memory allows."""
-    contestants = decoded["contestants"]
-    streams = list(next(iter(contestants.values()))["tokens_per_second"])
+    contestants = {name: decoded["contestants"][name] for name in NAMES if name in decoded["contestants"]}
+    streams = sorted(next(iter(contestants.values()))["tokens_per_second"], key=int)
+    threads = sorted(next(iter(contestants.values()))["read_bytes_per_second"], key=int)
     rows = []
     for name, found in contestants.items():
         rates = [f"{found['tokens_per_second'][count]:,.0f}" for count in streams]
-        speeds = " / ".join(f"{rate / 1e9:.1f}" for rate in found["read_bytes_per_second"].values())
+        speeds = " / ".join(f"{found['read_bytes_per_second'][count] / 1e9:.1f}" for count in threads)
         share = "-" if found["share_of_bound"] is None else f"{found['share_of_bound']:.1%}"
         bound = f"{found['bound_tokens_per_second']:,.0f}"
         rows.append([NAMES[name], *rates, f"{found['touched_bytes'] / 1e6:.2f}", speeds, bound, share])
-    threads = " / ".join(next(iter(contestants.values()))["read_bytes_per_second"])
     head = ["model", *(f"{count} streams" for count in streams), "weights MB"]
-    head += [f"read GB/s, {threads} threads", "bound at 1", "of bound"]
+    head += [f"read GB/s, {' / '.join(threads)} threads", "bound at 1", "of bound"]
     return [f"generation, tokens/s with {decoded['threads']} threads, sampling included:", *table(rows, head)]
 
 
