@@ -126,6 +126,7 @@ class Bench:
         environment = {
             **kept,
             "OMP_NUM_THREADS": str(self.threads),
+            "CUDA_VISIBLE_DEVICES": "",  # everyone on the processor
             "BOWERBIRD_WORKSPACE": str(self.out / "workspace"),
         }
         path = self.out / "logs" / f"{log}.log"
