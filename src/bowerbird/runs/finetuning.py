@@ -48,7 +48,7 @@ def adopt(
     wanted: Any = resolve(
         model.kind.run_config, learnt, layer, config_file=config_file, settings=settings, where="finetune"
     )
-    shape = ("cell", "width", "layers", "embedding", "tied", "residual", "norm", "ngrams")
+    shape = ("cell", "width", "layers", "embedding", "tied", "residual", "norm", "ngrams", "cache")
     changed = [name for name in shape if getattr(wanted.model, name) != own["model"][name]]
     if changed:
         raise UsageError(
