@@ -103,7 +103,7 @@ class RNN(nn.Module):
         for index, (cell, norm, before) in enumerate(zip(self.cells, self.norms, state, strict=False)):
             given = F.dropout(x, self.config.dropout, self.training) if index else x
             drop = self.config.weight_drop if self.training else 0.0
-            out, next_state = cast(Cell, cell).scan(norm(given), before, drop)
+            out, next_state = cast(Cell, cell).scan(_normed(norm, given), before, drop)
             x = x + out if self.config.residual else out
             after.append(next_state)
         logits, pasts = self._logits(x, tokens_BT, state[len(self.cells) :], held)
@@ -114,7 +114,7 @@ class RNN(nn.Module):
         x = self.widen(self.embedding(tokens_B))
         after = []
         for cell, norm, before in zip(self.cells, self.norms, state, strict=False):
-            out, next_state = cast(Cell, cell).step(norm(x), before)
+            out, next_state = cast(Cell, cell).step(_normed(norm, x), before)
             x = x + out if self.config.residual else out
             after.append(next_state)
         logits, pasts = self._logits(x[:, None], tokens_B[:, None], state[len(self.cells) :])
@@ -126,7 +126,7 @@ class RNN(nn.Module):
         """(B, T, V) from the top layer's (B, T, D), and what n-grams and cache remember after it."""
         config = self.config
         rate = config.dropout if config.output_dropout is None else config.output_dropout
-        x = F.dropout(self.norms[-1](x), rate, self.training)
+        x = F.dropout(_normed(self.norms[-1], x), rate, self.training)
         weight = self.embedding.weight if config.tied else self.output
         logits = F.linear(self.narrow(x), weight, self.bias)
         after = []
@@ -138,6 +138,11 @@ class RNN(nn.Module):
             logits, past_BW = self.cache(logits.float(), x, tokens_BT, pasts[-1])
             after.append(past_BW)
         return logits, tuple(after)
+
+
+def _normed(norm: nn.Module, x: Tensor) -> Tensor:
+    """Normalised in the precision of the norm's own weights, whatever the products around it are in."""
+    return x if isinstance(norm, nn.Identity) else cast(Tensor, norm(x.to(cast(Tensor, norm.weight).dtype)))
 
 
 def _norm(name: str, size: int) -> nn.Module:
