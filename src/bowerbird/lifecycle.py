@@ -88,7 +88,7 @@ def train(
     Args:
         dataset: a dataset or its folder.
         out: the run folder to make.
-        model: a cell: `lstm`, `gru` or `rnn`.
+        model: a cell: `lstm`, `gru`, `rnn` or `mingru`.
         size: `small`, `medium` or `large`; fills every setting that is not given.
         minutes: wall-clock time for everything, evaluation and saving included (default 3).
         steps: train this many steps instead; equal runs are then equal to the bit.
@@ -99,7 +99,7 @@ def train(
         Interrupted: it was asked to stop; `resume` goes on.
     """
     from bowerbird.kinds import KINDS
-    from bowerbird.runs.carry import begin, carry_on, check_budget, settle
+    from bowerbird.runs.carry import begin, check_budget, launch, settle
 
     minutes = check_budget(minutes, steps)
     data = _dataset(dataset)
@@ -108,7 +108,7 @@ def train(
         kind, data, model=model, size=size, minutes=minutes, seed=seed, config=config, settings=settings
     )
     run = begin(kind, data, Path(out), wanted, minutes=minutes, steps=steps)
-    return replace(run, outcome=carry_on(run, started=started, listener=listener, dataset=data))
+    return replace(run, outcome=launch(run, started=started, listener=listener, dataset=data))
 
 
 def resume(
@@ -185,7 +185,7 @@ def finetune(
     Symbols that the codec lacks are spelt in bytes and counted in the outcome's `unseen`. Settings of use:
     `freeze=[embedding]`, and `mix.dataset=FOLDER`, `mix.share=0.25` to read old data beside the new.
     """
-    from bowerbird.runs.carry import carry_on, check_budget
+    from bowerbird.runs.carry import check_budget, launch
     from bowerbird.runs.finetuning import adopt
 
     minutes = check_budget(minutes, steps)
@@ -195,7 +195,8 @@ def finetune(
     run, adopted, unseen = adopt(
         base, data, Path(out), layer, config, tuple(settings), minutes=minutes, steps=steps
     )
-    outcome = carry_on(run, started=started, listener=listener, dataset=adopted)
+    made = adopted.path if adopted is not data else None
+    outcome = launch(run, started=started, listener=listener, dataset=adopted, made=made)
     return replace(run, outcome={**outcome, "parent": base.digest, "unseen": unseen})
 
 

@@ -65,7 +65,7 @@ def prepare(
     lines = [
         f"{told['items']:,} documents, {told['bytes']:,} bytes in {told['dataset']}",
         f"left out: {told['rejected']:,} refused, {told['duplicates']:,} duplicates (ledger.jsonl says why)",
-        f"documents by split: {sizes}; codec: {told['codec']}",
+        f"documents by split: {sizes}; codec: {told['codec']}, {told['vocab_size']:,} tokens",
     ]
     show.result(output, told, lines, f"bowerbird train {out} --out runs/{out.name}")
 
@@ -94,7 +94,7 @@ def train(
     out
         The run folder to make.
     model
-        The recurrence: lstm, gru or rnn.
+        The recurrence: lstm, gru, rnn or mingru.
     size
         small, medium or large: fills every other setting for the data at hand, and shows it.
     seed

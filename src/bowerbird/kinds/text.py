@@ -97,8 +97,15 @@ def build_learner(network: nn.Module, config: TextRun, dataset: Dataset | None =
     """The learner; parts to freeze are taken out of its reach, n-grams of the dataset are counted.
 
     Raises:
-        UsageError: no parameter's name begins with what is to be frozen, or nothing is left to learn.
+        UsageError: no parameter's name begins with what is to be frozen, nothing is left to learn, or the
+            windows are longer than the text.
     """
+    if dataset is not None and (tokens := len(dataset.tokens("train"))) <= config.length:
+        raise UsageError(
+            f"a length of {config.length:,} tokens is more than the training text has ({tokens:,})",
+            where=dataset.path,
+            hint=f"--set length={max(tokens // 2, 1)} or less, or more text",
+        )
     for part in config.freeze:
         named = [parameter for name, parameter in network.named_parameters() if name.startswith(part)]
         if not named:

@@ -40,7 +40,7 @@ def recommend(dataset: Dataset, model: str, size: str, minutes: float | None) ->
     dropout = _dropout(tokens, width, minutes)
     return {
         "batch_size": 16 if tokens > _LITTLE_TOKENS else 8,
-        "length": 64,
+        "length": max(1, min(64, tokens // 2)),
         "precision": precision(model),
         "model": {
             "cell": model,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from bowerbird.base.config import Config, resolve
-from bowerbird.base.errors import Interrupted, UsageError
+from bowerbird.base.errors import BudgetTooShort, Interrupted, UsageError
 from bowerbird.base.journal import Journal, Listener
 from bowerbird.data.dataset import Dataset
 from bowerbird.kinds.kind import Kind
@@ -91,6 +92,20 @@ def begin(
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
     }
     return Run.create(out, record, lambda folder: str(saver.save(0, learner, state, folder)))
+
+
+def launch(run: Run, *, dataset: Dataset, made: Path | None = None, **how: Any) -> dict[str, Any]:
+    """`carry_on` for a run that has just begun. If there is no time for a step, it is taken away again.
+
+    `made` is a folder that was made for it.
+    """
+    try:
+        return carry_on(run, dataset=dataset, **how)
+    except BudgetTooShort:
+        for path in (run.path, made):
+            if path is not None:
+                shutil.rmtree(path, ignore_errors=True)
+        raise
 
 
 def carry_on(
