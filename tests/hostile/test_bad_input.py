@@ -437,7 +437,9 @@ def test_a_precision_that_the_processor_lacks_leaves_no_run(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_budget_too_short_for_a_step_says_so_and_leaves_nothing(tmp_path: Path, bowerbird: Bowerbird) -> None:
+def test_a_budget_too_short_for_a_step_says_so_and_leaves_nothing(
+    tmp_path: Path, bowerbird: Bowerbird
+) -> None:
     (tmp_path / "sea.txt").write_text("the sea is wide and the sky is blue\n" * 100)
     bowerbird("prepare", tmp_path / "sea.txt", "--out", tmp_path / "data", "--quiet")
     ran = bowerbird("train", tmp_path / "data", "--out", tmp_path / "run", "--minutes", 0.0001, *SETTINGS)
@@ -449,7 +451,15 @@ def test_a_length_beyond_the_text_is_refused_before_any_work(tmp_path: Path, bow
     (tmp_path / "sea.txt").write_text("the sea is wide and the sky is blue\n" * 100)
     bowerbird("prepare", tmp_path / "sea.txt", "--out", tmp_path / "data", "--quiet")
     ran = bowerbird(
-        "train", tmp_path / "data", "--out", tmp_path / "run", "--steps", 2, *SETTINGS, "--set", "length=90000"
+        "train",
+        tmp_path / "data",
+        "--out",
+        tmp_path / "run",
+        "--steps",
+        2,
+        *SETTINGS,
+        "--set",
+        "length=90000",
     )
     refused(ran, 2, "more than the training text has", "--set length=")
     assert not (tmp_path / "run").exists()
