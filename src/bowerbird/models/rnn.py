@@ -19,6 +19,7 @@ from bowerbird.base.config import Config
 from bowerbird.models.cache import Cache, CacheConfig
 from bowerbird.models.cells import CELLS
 from bowerbird.models.cells.cell import Cell
+from bowerbird.models.dropout import dropout
 from bowerbird.models.ngrams import NGrams, Tables, highest_order, recent_tokens
 
 State = tuple[Tensor, ...]
@@ -97,11 +98,11 @@ class RNN(nn.Module):
 
         `held` are n-gram tables to ask instead of the network's own, and which of them at each place (B, T).
         """
-        x = F.dropout(self.embedding(tokens_BT), self.config.embedding_dropout, self.training)
+        x = dropout(self.embedding(tokens_BT), self.config.embedding_dropout, self.training)
         x = self.widen(x)
         after = []
         for index, (cell, norm, before) in enumerate(zip(self.cells, self.norms, state, strict=False)):
-            given = F.dropout(x, self.config.dropout, self.training) if index else x
+            given = dropout(x, self.config.dropout, self.training) if index else x
             drop = self.config.weight_drop if self.training else 0.0
             out, next_state = cast(Cell, cell).scan(_normed(norm, given), before, drop)
             x = x + out if self.config.residual else out
@@ -126,7 +127,7 @@ class RNN(nn.Module):
         """(B, T, V) from the top layer's (B, T, D), and what n-grams and cache remember after it."""
         config = self.config
         rate = config.dropout if config.output_dropout is None else config.output_dropout
-        x = F.dropout(_normed(self.norms[-1], x), rate, self.training)
+        x = dropout(_normed(self.norms[-1], x), rate, self.training)
         weight = self.embedding.weight if config.tied else self.output
         logits = F.linear(self.narrow(x), weight, self.bias)
         after = []
