@@ -13,7 +13,7 @@ from rich.console import Console
 
 from bowerbird.cli.main import build_app
 from bowerbird.data.prepare import PrepareConfig
-from bowerbird.kinds.text import TextRun
+from bowerbird.kinds.text_settings import TextRun
 from bowerbird.runs.judging import JudgeConfig
 
 ROOT = Path(__file__).resolve().parent.parent

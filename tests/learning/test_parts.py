@@ -12,7 +12,8 @@ from tests.conftest import TINY
 from bowerbird import lifecycle
 from bowerbird.data.dataset import Dataset, batch, window_starts
 from bowerbird.kinds.loaded import Model
-from bowerbird.kinds.text import TextRun, build_learner, build_network
+from bowerbird.kinds.text import build_learner, build_network, validate
+from bowerbird.kinds.text_settings import TextRun
 from bowerbird.learning.parts import count_parts, number_of_parts, part_numbers
 from bowerbird.models.ngrams import NGrams, count, gram_keys, together
 
@@ -66,6 +67,18 @@ def test_training_does_not_ask_a_table_about_what_it_was_counted_on(tmp_path: Pa
         sure, _ = network(tokens[:, :-1], network.start(4))
         loss = float(torch.nn.functional.cross_entropy(sure.flatten(0, 1), tokens[:, 1:].flatten()))
     assert learner.step(windows, 0, 0.02)["loss"] > loss + 0.5
+
+
+def test_without_a_valid_split_training_text_is_judged_as_if_it_were_new(tmp_path: Path) -> None:
+    letters = np.random.default_rng(3).choice(list("abcdefgh"), 4000)
+    (tmp_path / "noise.txt").write_text("".join(letters))
+    data = lifecycle.prepare(
+        tmp_path / "noise.txt", tmp_path / "noise", settings=["split.valid=0", "split.test=0"]
+    )
+    config = TextRun.model_validate({"batch_size": 4, "length": 32, "model": {"width": 8, "ngrams": 6}})
+    network = build_network(config.model.model_dump(), data.codec)
+    build_learner(network, config, data)
+    assert validate(network, data, None).loss > 2.0, "eight letters drawn at random cost 2.08 nats each"
 
 
 def test_fine_tuning_adds_the_new_text_to_the_counts(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from bowerbird.base.config import parse_settings
 from bowerbird.base.errors import UsageError
-from bowerbird.kinds.text import TextRun
+from bowerbird.kinds.text_settings import TextRun
 from bowerbird.sweeps.space import Range, Values, assignments, count, grid, read_space
 
 
