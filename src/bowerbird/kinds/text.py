@@ -28,7 +28,8 @@ from bowerbird.learning.parts import Parts, count_parts, number_of_parts, part_n
 from bowerbird.models.ngrams import together
 from bowerbird.models.rnn import RNN, RNNConfig
 from bowerbird.sampling.session import Session
-from bowerbird.sampling.tokens import TokenRequest, TokenSession
+from bowerbird.sampling.sessions import open_session as open_token_session
+from bowerbird.sampling.tokens import TokenRequest
 
 if TYPE_CHECKING:
     from bowerbird.kinds.loaded import Model
@@ -185,7 +186,7 @@ def validate(network: nn.Module, dataset: Dataset, most: int | None) -> Validati
 
 
 def open_session(network: nn.Module, slots: int) -> Session[TokenRequest]:
-    return TokenSession(cast(RNN, network), slots)
+    return open_token_session(cast(RNN, network), slots)
 
 
 def encode_request(model: Model, request: TextRequest, index: int) -> TokenRequest:
