@@ -80,7 +80,7 @@ def _at_quantile(chances: Any, size: int, noise: float) -> int:
 
 
 @compiled
-def _keep_likeliest(chances: Any, size: int, top_k: float, top_p: float, total: float, ranks: Any) -> None:
+def _keep_likeliest(chances: Any, size: int, top_k: float, top_p: float, total: Any, ranks: Any) -> None:
     """Chances of 0 for all but the `top_k` likeliest, and of those all but the first `top_p` of their sum.
 
     A heap, because most requests keep few of many tokens.

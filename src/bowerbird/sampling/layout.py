@@ -162,7 +162,8 @@ def _head(network: RNN) -> tuple[Tensor, Tensor]:
     weights = network.embedding.weight if network.config.tied else network.output
     if isinstance(network.narrow, nn.Linear):
         weights = weights @ network.narrow.weight
-    rows, biases = [weights], [network.bias]
+    rows: list[Tensor] = [weights]
+    biases: list[Tensor] = [network.bias]
     if network.ngrams is not None:
         rows.append(network.ngrams.gates.weight)
         biases.append(network.ngrams.gates.bias)

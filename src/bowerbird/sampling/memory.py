@@ -37,7 +37,7 @@ def fill_buckets(contexts: Any, buckets: Any) -> None:
 
 
 @compiled
-def _found(key: int, contexts: Any, buckets: Any) -> int:
+def _found(key: int, contexts: Any, buckets: Any) -> Any:
     """The key's place in the contexts, or -1."""
     bucket = _bucket(key, buckets)
     while buckets[bucket] >= 0:

@@ -34,7 +34,7 @@ def tile(rows: int, panels: int) -> Callable[..., None]:
     vectors = panels * PANEL // LANES
     per_panel = PANEL // LANES
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def product(
         typing: Any,
         weights: Any,
