@@ -85,14 +85,14 @@ class FusedSession:
             limit = min(quantum, self._request(slot).length - int(self._rows.made[slot]))
             self._limits[slot] = limit
             self._uniform[slot, :limit] = self._noise[slot].random(limit)
-        self._decode(np.array(active, np.int64), quantum)
+        self._decode(np.array(active, np.int64))
         return [self._chunk(slot) for slot in active]
 
     def release(self, slot: int) -> None:
         self._requests[slot] = None
 
-    def _decode(self, slots: NDArray[np.int64], quantum: int) -> None:
-        told = (self._limits, self._uniform, self._tokens[:, :quantum], self._counts, self._ended)
+    def _decode(self, slots: NDArray[np.int64]) -> None:
+        told = (self._limits, self._uniform, self._tokens, self._counts, self._ended)
         blocks = max(-(-len(slots) // _BLOCK), min(self._threads, len(slots) // 8), 1)
         parts = np.array_split(slots, blocks)
         if self._pool is None or blocks == 1:

@@ -101,9 +101,9 @@ def decode(
         layout: the network's.
         rows: what the streams remember.
         slots: (block,) which to step; written to.
-        limits: (S,) tokens to make.
-        noise: (S, quantum) a uniform number for each.
-        tokens: (S, quantum) those made.
+        limits: (S,) tokens to make, at most Q.
+        noise: (S, Q) a uniform number for each.
+        tokens: (S, Q) those made.
         counts: (S,) how many.
         ended: (S,) whether an end was drawn, which is not counted.
     """
