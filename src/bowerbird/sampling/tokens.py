@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bowerbird.models.rnn import RNN
+from bowerbird.models.rnn import RNN, State
 from bowerbird.sampling.session import Chunk, FinishReason
 
 TILE = 8
@@ -70,14 +70,11 @@ class TokenSession:
         if None not in self._streams:
             return None
         slot = self._streams.index(None)
-        state = self.network.start(1)
         prompt = torch.from_numpy(np.ascontiguousarray(request.prompt, np.int64)).to(self._device)
-        for first in range(0, len(prompt), _PROMPT_CHUNK):
-            part = prompt[first : first + _PROMPT_CHUNK]
-            logits, state = self.network(part[None], state)
+        logits, state = read_prompt(self.network, prompt)
         for mine, value in zip(self._state, state, strict=True):
             mine[slot] = value[0]
-        self._logits[slot] = logits[0, -1].float()
+        self._logits[slot] = logits
         self._logits[slot, sorted(request.ends)] = -torch.inf  # an answer is never empty
         self._banned[slot] = False
         self._banned[slot, sorted(request.banned)] = True
@@ -121,6 +118,14 @@ class TokenSession:
             mine[rows] = value
         self._logits[rows] = logits.float()
         return chunks
+
+
+def read_prompt(network: RNN, prompt: Tensor) -> tuple[Tensor, State]:
+    """Logits (V,) after a prompt (tokens,), and the state of its one row."""
+    state = network.start(1)
+    for first in range(0, len(prompt), _PROMPT_CHUNK):
+        logits, state = network(prompt[None, first : first + _PROMPT_CHUNK], state)
+    return logits[0, -1].float(), state
 
 
 def sample(logits_BV: Tensor, used_BV: Tensor, streams: list[_Stream | None]) -> Tensor:
