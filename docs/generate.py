@@ -13,7 +13,7 @@ from rich.console import Console
 
 from bowerbird.cli.main import build_app
 from bowerbird.data.prepare import PrepareConfig
-from bowerbird.kinds.text import TextRun
+from bowerbird.kinds.text_settings import TextRun
 from bowerbird.runs.judging import JudgeConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,7 +55,7 @@ def tree() -> str:
 
 def settings() -> str:
     """Every setting with its default and what it is, by the command that takes it."""
-    records = {"prepare": PrepareConfig, "train, finetune": TextRun, "evaluate": JudgeConfig}
+    records = {"prepare": PrepareConfig, "train, sweep, finetune": TextRun, "evaluate": JudgeConfig}
     parts = []
     for command, record in records.items():
         rows = [f"| `{key}` | `{_shown(default)}` | {about} |" for key, default, about in _fields(record)]

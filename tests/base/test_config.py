@@ -12,7 +12,7 @@ from pydantic import Field
 
 from bowerbird.base.config import Config, dotted_keys, merged, parse_settings, read_config_file, resolve
 from bowerbird.base.errors import NotFound, UsageError
-from bowerbird.kinds.text import TextRun
+from bowerbird.kinds.text_settings import TextRun
 
 
 class Inner(Config):

@@ -23,6 +23,7 @@ TABLE = {
     "UsageError": (2, 400),
     "UnknownName": (2, 400),
     "MissingExtra": (2, 501),
+    "BudgetTooShort": (2, 400),
     "DataError": (3, 422),
     "CorruptFile": (3, 422),
     "StorageError": (3, 507),

@@ -144,7 +144,7 @@ def test_inspect_tells_what_a_thing_is(life: dict[str, Ran]) -> None:
 
 
 def test_lists_name_the_parts(life: dict[str, Ran]) -> None:
-    assert told(life, "list cells") == {"shelf": "cells", "names": ["lstm", "gru", "rnn"]}
+    assert told(life, "list cells") == {"shelf": "cells", "names": ["lstm", "gru", "rnn", "mingru"]}
     assert "characters" in told(life, "list codecs")["names"]
 
 

@@ -22,7 +22,7 @@ Bowerbird = Callable[..., Ran]
 
 
 def test_the_commands_of_the_contract_are_there() -> None:
-    wanted = {"demo", "prepare", "inspect", "train", "resume", "evaluate", "generate", "finetune", "publish",
+    wanted = {"demo", "prepare", "inspect", "train", "resume", "sweep", "evaluate", "generate", "finetune", "publish",
               "versions", "promote", "rollback", "verify-resume", "list", "doctor"}  # fmt: skip
     assert wanted <= set(COMMANDS)
 
@@ -59,6 +59,8 @@ WRONG: list[tuple[list[Any], str]] = [
     (["train", "DATA", "--out", "OUT", "--steps", "1", "--set", "model.widht=3"], "model.width"),
     (["prepare", "DATA", "--out", "OUT", "--kind", "txt"], "text"),
     (["prepare", "DATA", "--out", "OUT", "--set", "codec.nam=bytes"], "codec.name"),
+    (["sweep", "DATA", "--out", "OUT", "--vary", "batchsize=1,2"], "batch_size"),
+    (["sweep", "DATA", "--out", "OUT", "--varry", "batch_size=1,2"], "--vary"),
     (["generate", "RUN", "--temprature", "1"], "--temperature"),
     (["list", "cell"], "cells"),
 ]
@@ -97,6 +99,9 @@ def test_a_wrong_name_ends_with_2_and_the_right_one(
         ["train", "DATA", "--out", "OUT", "--minutes", "1", "--steps", "1"],
         ["train", "DATA", "--out", "OUT", "--steps", "1", "--seed", "-1"],
         ["train", "DATA", "--out", "OUT", "--steps", "1", "--set", "width"],
+        ["sweep", "DATA", "--out", "OUT"],
+        ["sweep", "DATA", "--out", "OUT", "--vary", "batch_size=1,0"],
+        ["sweep", "DATA", "--out", "OUT", "--vary", "batch_size=1,2", "--trials", "0"],
         ["prepare", "DATA", "--out", "OUT", "--seed", "-1"],
         ["prepare", "DATA", "--out", "OUT", "--set", "split.valid=0.9", "--set", "split.test=0.2"],
         ["promote", "poems"],
@@ -127,6 +132,7 @@ def test_wrong_usage_ends_with_2_and_leaves_nothing_behind(
      ["versions", "nothing"],
      ["evaluate", "nothing"],
      ["train", "nothing", "--out", "o", "--steps", "1"], ["rollback", "nothing"],
+     ["sweep", "nothing", "--out", "o", "--vary", "batch_size=1,2"],
      ["publish", "nothing", "x"],
      ["prepare", "nothing", "--out", "o"], ["verify-resume", "nothing"], ["finetune", "nothing", "DATA", "--out", "o"],
      ["train", "DATA", "--out", "o", "--steps", "1", "--config", "nothing.yaml"], ["promote", "nothing@1"]],

@@ -160,6 +160,8 @@ def test_a_saved_copy_is_equal(name: str, tmp_path: Path) -> None:
 @everyone
 def test_weight_drop_is_drawn_anew_each_scan_and_is_the_same_at_every_step(name: str) -> None:
     cell = built(name, 4, 16)
+    if not hasattr(cell, "weights"):
+        pytest.skip("no weight stands between one state and the next")
     x, state = torch.randn(2, 9, 4).double(), torch.randn(2, cell.state_size).double()
     whole, _ = cell.scan(x, state)
     first, _ = cell.scan(x, state, 0.5)

@@ -339,7 +339,9 @@ def test_a_few_characters_are_trained_on_or_refused_but_never_a_fault(
     if prepared.code:
         refused(prepared, 3)
         return
-    ran = bowerbird("train", tmp_path / "data", "--out", tmp_path / "run", "--steps", 2, *SETTINGS, "--json")
+    run = ("train", tmp_path / "data", "--out", tmp_path / "run", "--steps", 2, *SETTINGS, "--json")
+    refused(bowerbird(*run), 2, "more than the training text has")
+    ran = bowerbird(*run, "--set", "length=1")
     assert ran.code == 0, ran
     assert bowerbird("generate", tmp_path / "run", "--length", 3, "--quiet").code == 0
 
@@ -433,3 +435,43 @@ def test_a_precision_that_the_processor_lacks_leaves_no_run(
     )
     refused(ran, 2, "bfloat16")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_budget_too_short_for_a_step_says_so_and_leaves_nothing(
+    tmp_path: Path, bowerbird: Bowerbird
+) -> None:
+    (tmp_path / "sea.txt").write_text("the sea is wide and the sky is blue\n" * 100)
+    bowerbird("prepare", tmp_path / "sea.txt", "--out", tmp_path / "data", "--quiet")
+    ran = bowerbird("train", tmp_path / "data", "--out", tmp_path / "run", "--minutes", 0.0001, *SETTINGS)
+    refused(ran, 2, "before the first step", "--minutes")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_length_beyond_the_text_is_refused_before_any_work(tmp_path: Path, bowerbird: Bowerbird) -> None:
+    (tmp_path / "sea.txt").write_text("the sea is wide and the sky is blue\n" * 100)
+    bowerbird("prepare", tmp_path / "sea.txt", "--out", tmp_path / "data", "--quiet")
+    ran = bowerbird(
+        "train",
+        tmp_path / "data",
+        "--out",
+        tmp_path / "run",
+        "--steps",
+        2,
+        *SETTINGS,
+        "--set",
+        "length=90000",
+    )
+    refused(ran, 2, "more than the training text has", "--set length=")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_vocabulary_beyond_the_text_is_made_smaller_and_said(tmp_path: Path, bowerbird: Bowerbird) -> None:
+    (tmp_path / "sea.txt").write_text("the sea is wide and the sky is blue\n" * 100)
+    ran = bowerbird(
+        "prepare", tmp_path / "sea.txt", "--out", tmp_path / "data",
+        "--set", "codec.name=bpe", "--set", "codec.vocab_size=50000", "--json",
+    )  # fmt: skip
+    assert ran.code == 0
+    told = json.loads(ran.out)
+    assert told["vocab_size"] < 400
+    assert any("50,000" in note for note in told["notes"])

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from bowerbird.base.device import bfloat16_on_cpu
 from bowerbird.base.errors import UsageError
 from bowerbird.data.dataset import batch
-from bowerbird.kinds.text import TextRun, build_learner
+from bowerbird.kinds.text import build_learner
+from bowerbird.kinds.text_settings import TextRun
 from bowerbird.learning.loop import NotFinite
 from bowerbird.learning.next_token import NextToken, token_nats, window_loss
 from bowerbird.models.cells import CELLS

@@ -1,263 +1,201 @@
-"""The compiled loop against the plain network and the plain sampler: the same logits, the same choices."""
+"""The compiled loops: the network's own logits, the plain path's tokens, and the same bits in any company."""
 
 from __future__ import annotations
 
-import builtins
-import subprocess
 import sys
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tests.sampling.test_sample import OPTIONS, stream
 
+from bowerbird.models.cache import CacheConfig
 from bowerbird.models.ngrams import count, gram_keys
 from bowerbird.models.rnn import RNN, RNNConfig
-from bowerbird.sampling.fused.choice import BANNED, END, OFF, USED, choose
-from bowerbird.sampling.fused.session import GROUP, FusedSession
-from bowerbird.sampling.fused.weights import fits, lay_out
-from bowerbird.sampling.opening import open_token_session
-from bowerbird.sampling.session import run_all
-from bowerbird.sampling.tokens import TokenRequest, TokenSession, sample
+from bowerbird.sampling.session import Session, run_all
+from bowerbird.sampling.sessions import open_session
+from bowerbird.sampling.tokens import TokenRequest, TokenSession
+
+pytest.importorskip("numba")
+
+from bowerbird.sampling.fused_session import FusedSession
 
 V = 61
-NETWORKS: dict[str, dict[str, Any]] = {
+SHAPES: dict[str, dict[str, Any]] = {
     "lstm": {},
     "gru": {"cell": "gru"},
-    "elman": {"cell": "rnn"},
-    "widths that fill no panel": {"width": 37, "embedding": 19, "layers": 2},
-    "rms, residual": {"layers": 2, "norm": "rms", "residual": True},
-    "layer norm, residual, gru": {"cell": "gru", "layers": 2, "norm": "layer", "residual": True},
-    "layer norm": {"layers": 2, "norm": "layer"},
-    "tied": {"tied": True, "embedding": None},
-    "tied, narrowed": {"tied": True, "layers": 2},
-    "many tokens": {"vocab_size": 3000},
-    "n-grams": {"ngrams": 5},
-    "n-grams of pairs": {"ngrams": 2, "cell": "gru"},
-    "n-grams, tied, rms": {"ngrams": 4, "tied": True, "norm": "rms", "vocab_size": 600},
-    "n-grams of many tokens": {"ngrams": 3, "vocab_size": 9000, "embedding": 8, "width": 16},
+    "two": {"layers": 2, "norm": "rms", "residual": True},
+    "two-gru": {"cell": "gru", "layers": 2, "norm": "layer", "residual": True},
+    "tied": {"tied": True, "norm": "layer"},
+    "deep-tied": {"layers": 2, "tied": True, "norm": "rms", "embedding": 40, "width": 40},
+    "counted": {"ngrams": 5},
+    "cached": {"cell": "gru", "cache": CacheConfig(window=48, shortest=2)},
+    "whole": {"ngrams": 5, "cache": CacheConfig(window=70, shortest=1), "norm": "rms", "layers": 2},
+    "pieces": {"ngrams": 4, "cache": CacheConfig(window=64, shortest=1), "vocab_size": 2048},
+    "no-dense": {"cell": "gru", "ngrams": 3, "vocab_size": 9000, "tied": True},
 }
 
 
 @cache
-def network(name: str = "lstm") -> RNN:
-    settings = {"cell": "lstm", "width": 48, "embedding": 24, **NETWORKS[name]}
-    vocab_size = settings.pop("vocab_size", V)
-    torch.manual_seed(1)
-    made = RNN(RNNConfig.model_validate(settings), vocab_size)
-    for parameter in made.parameters():
+def network(shape: str) -> RNN:
+    options = {"cell": "lstm", "width": 48, "embedding": 16, **SHAPES[shape]}
+    size = options.pop("vocab_size", V)
+    torch.manual_seed(13)
+    built = RNN(RNNConfig(**options), size)
+    for name, parameter in built.named_parameters():
         if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.3)
-    if made.ngrams is not None:
-        noise = np.random.default_rng(2)
-        text = np.minimum(noise.geometric(0.2, 8000), vocab_size - 1)
-        for place in range(5, len(text)):  # some of it is said again
-            if noise.random() < 0.6:
-                text[place] = text[place - 4]
-        text[::300] = 0
-        made.ngrams.add(*count(gram_keys(text, made.ngrams.order, vocab_size)))
-    return made.eval()
+            torch.nn.init.normal_(parameter, std=0.1 if "gate" in name or "by_" in name else 0.4)
+    if built.ngrams is not None:
+        built.ngrams.add(*count(gram_keys(text(size), built.ngrams.order, size)))
+    return built.eval()
+
+
+def text(size: int, length: int = 3000) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Words of few tokens, said again and again, in documents."""
+    noise = np.random.default_rng(4)
+    words = [noise.integers(1, size, noise.integers(1, 7)) for _ in range(30)]
+    words.append(np.zeros(1, np.int64))
+    return np.concatenate([words[at] for at in noise.integers(0, 31, length)])[:length]
 
 
 def request(**options: Any) -> TokenRequest:
-    told: dict[str, Any] = {"prompt": np.array([0, 5, 9]), "length": 40, "ends": frozenset(), "seed": 3}
+    told: dict[str, Any] = {"prompt": np.array([0, 5, 9]), "length": 40, "ends": frozenset({0}), "seed": 5}
     return TokenRequest(**{**told, **options})
 
 
-def tokens_of(session: Any, jobs: list[TokenRequest]) -> list[tuple[list[int], str | None]]:
-    made: list[tuple[list[int], str | None]] = [([], None)] * len(jobs)
+FILTERS: list[dict[str, Any]] = [
+    {},
+    {"temperature": 0.0},
+    {"temperature": 0.7, "banned": frozenset({1, 2, 3})},
+    {"top_k": 5},
+    {"top_k": 1, "temperature": 3.0},
+    {"top_p": 0.6, "temperature": 1.3},
+    {"top_k": 20, "top_p": 0.8},
+    {"min_p": 0.1},
+    {"top_p": 0.9, "min_p": 0.05, "repetition_penalty": 1.4},
+    {"repetition_penalty": 1.3, "temperature": 0.0},
+]
+
+
+def made(session: Session[TokenRequest], jobs: list[TokenRequest]) -> list[tuple[list[int], str]]:
+    """(tokens, how it ended) of each request."""
+    tokens: dict[int, list[int]] = {index: [] for index in range(len(jobs))}
+    ends: dict[int, str] = {}
     for found in run_all(session, jobs):
-        before, _ = made[found.index]
-        made[found.index] = ([*before, *found.chunk.content.tolist()], found.chunk.finished)
-    return made
+        tokens[found.index] += found.chunk.content.tolist()
+        if found.chunk.finished:
+            ends[found.index] = found.chunk.finished
+    return [(tokens[index], ends[index]) for index in tokens]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_logits_are_those_of_the_plain_network(name: str) -> None:
-    model = network(name)
-    prompts = [np.array([0]), np.array([0, 5, 9, 3, 3, 0, 7])]
-    session = FusedSession(model, 2, quantum=17)
-    sequences = [prompt.tolist() for prompt in prompts]
-    for seed, prompt in enumerate(prompts):
-        session.admit(request(prompt=prompt, seed=seed, length=1000))
-    for _ in range(13):
-        for chunk in session.step():
-            sequences[chunk.slot] += chunk.content.tolist()
-        for slot, sequence in enumerate(sequences):
+@pytest.mark.parametrize("shape", SHAPES)
+def test_logits_are_the_networks_own(shape: str) -> None:
+    model = network(shape)
+    session = FusedSession(model, 1)
+    session.admit(request(length=300, ends=frozenset(), temperature=0.7))
+    state, read = model.start(1), 0
+    sequence = [0, 5, 9]
+    while read < 200:
+        for token in sequence[read:]:
             with torch.no_grad():
-                logits = model(torch.tensor([sequence]), model.start(1))[0][0, -1]
-            found = session._logits[slot, : model.vocab_size]
-            np.testing.assert_allclose(found, logits.numpy(), atol=1e-4)
-    assert len(sequences[0]) > 200
+                logits, state = model.step(torch.tensor([token]), state)
+            read += 1
+        found = torch.from_numpy(session._rows.scores[0, : model.vocab_size])
+        torch.testing.assert_close(found, logits[0], atol=1e-4, rtol=1e-4)
+        # What is said is a text that says things again, so that tables and cache have something to find.
+        said = text(model.vocab_size)[read : read + 1]
+        session._rows.scores[0, : model.vocab_size] = -50.0
+        session._rows.scores[0, said] = 50.0
+        session._rows.made[0] = 0
+        sequence += session.step()[0].content.tolist()
+        assert sequence[-1] == said[0]
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "n-grams", "rms, residual"])
-def test_tokens_are_those_of_the_plain_path(name: str) -> None:
-    jobs = [request(seed=seed, prompt=np.array([0, seed + 1]), ends=frozenset({0, 4})) for seed in range(6)]
-    assert tokens_of(FusedSession(network(name), 4), jobs) == tokens_of(TokenSession(network(name)), jobs)
+@pytest.mark.parametrize("options", FILTERS, ids=lambda options: "-".join(options) or "plain")
+@pytest.mark.parametrize("shape", ["whole", "cached"])
+def test_tokens_are_those_of_the_plain_path(shape: str, options: dict[str, Any]) -> None:
+    jobs = [request(**{"length": 25, **options, "seed": seed}) for seed in range(4)]
+    assert made(FusedSession(network(shape), 4), jobs) == made(TokenSession(network(shape)), jobs)
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "n-grams, tied, rms", "tied, narrowed"])
-def test_company_and_the_tokens_a_step_change_no_token(name: str) -> None:
-    jobs = [
-        request(seed=seed, length=5 + seed % 23, ends=frozenset({0}), top_p=(None, 0.9)[seed % 2])
-        for seed in range(GROUP + 9)
-    ]
-    alone = [tokens_of(FusedSession(network(name), 1), [job])[0] for job in jobs[:12]]
-    for slots, quantum in ((1, 1), (3, 64), (7, 5), (GROUP + 9, 4)):
-        found = tokens_of(FusedSession(network(name), slots, quantum=quantum), jobs)
-        assert found[:12] == alone
+@pytest.mark.parametrize("rows", [1, 7, 19, 64, 130])
+@pytest.mark.parametrize("shape", ["whole", "cached"])
+def test_company_changes_no_bit(shape: str, rows: int) -> None:
+    model = network(shape)
+
+    def scores(before: int, after: int) -> tuple[list[int], Any]:
+        session = FusedSession(model, before + 1 + after)
+        for seed in range(before):
+            session.admit(request(seed=seed, length=3 + seed % 40, prompt=np.arange(1 + seed % 5)))
+        slot = session.admit(request(seed=77, length=100, ends=frozenset()))
+        for seed in range(after):
+            session.admit(request(seed=seed, length=3 + seed % 30, **FILTERS[seed % len(FILTERS)]))
+        tokens: list[int] = []
+        while chunks := session.step():
+            tokens += [int(token) for chunk in chunks if chunk.slot == slot for token in chunk.content]
+        return tokens, session._rows.scores[slot].copy()
+
+    alone, bits = scores(0, 0)
+    tokens, others = scores(rows // 2, rows - rows // 2)
+    assert tokens == alone
+    assert np.array_equal(bits, others)
 
 
-def chosen(logits: np.ndarray, marks: np.ndarray, settings: tuple[float, ...], draw: float) -> int:
-    size = len(marks)
-    work = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.int64)
-    return int(choose(logits, marks, np.array(settings), draw, *work))
+def test_threads_change_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [request(seed=seed) for seed in range(40)]
+    one = made(FusedSession(network("whole"), 40), jobs)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert made(FusedSession(network("whole"), 40), jobs) == one
 
 
-@pytest.mark.parametrize("options", [*OPTIONS, {"temperature": 0.0}], ids=str)
-@pytest.mark.parametrize("size", [12, 300])
-def test_each_draw_gives_the_token_that_the_plain_sampler_gives(options: dict[str, Any], size: int) -> None:
-    noise = np.random.default_rng(size)
-    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
-    settings = tuple(options.get(name, off) for name, off in zip(names, OFF, strict=True))
-    rows = 60
-    logits = noise.normal(0, 2, (rows, size)).astype(np.float32)
-    used, banned = noise.random((2, rows, size)) < 0.2
-    marks = (USED * used + BANNED * banned + END * (noise.random(size) < 0.1)).astype(np.uint8)
-    draws = noise.random(rows)
-    allowed = torch.from_numpy(logits).masked_fill(torch.from_numpy(banned), -torch.inf)
-    expected = sample(allowed, torch.from_numpy(used), [stream(draw, **options) for draw in draws.tolist()])
-    found = [chosen(logits[row], marks[row], settings, float(draws[row])) for row in range(rows)]
-    assert found == expected.tolist()
+def test_the_first_token_comes_alone_and_no_request_gets_more_than_its_length() -> None:
+    session = FusedSession(network("lstm"), 1)
+    session.admit(request(length=40, ends=frozenset()))
+    sizes = []
+    while chunks := session.step():
+        sizes.append(len(chunks[0].content))
+    assert sizes == [1, 32, 7]
 
 
-def test_of_equally_likely_tokens_the_first_are_kept() -> None:
-    logits, marks = np.zeros(8, np.float32), np.zeros(8, np.uint8)
-    found = {chosen(logits, marks, (1, 3, 2, 0, 1), draw) for draw in np.linspace(0, 0.999, 50)}
-    assert found == {0, 1, 2}
+def test_an_answer_is_never_empty_and_ends_and_banned_tokens_are_not_given_out() -> None:
+    ends, banned = frozenset(range(30)), frozenset(range(40, 61))
+    jobs = [request(ends=ends, banned=banned, seed=seed, temperature=2.0, length=500) for seed in range(40)]
+    for tokens, reason in made(FusedSession(network("lstm"), 16), jobs):
+        assert reason == "stop"
+        assert tokens
+        assert not set(tokens) & (ends | banned)
 
 
-def test_a_token_of_no_likelihood_is_never_drawn() -> None:
-    logits = np.array([-np.inf, 0, -200, 0, -np.inf], np.float32)
-    for options in ((1, 0, 2, 0, 1), (1, 4, 1.0, 0, 1), (1, 0, 1.0, 0, 1)):
-        draws = (0.0, 0.5, 1 - 2**-53)
-        assert {chosen(logits, np.zeros(5, np.uint8), options, draw) for draw in draws} == {1, 3}
+def test_a_past_longer_than_two_windows_is_the_plain_paths() -> None:
+    jobs = [request(length=230, ends=frozenset(), temperature=0.6)]
+    assert made(FusedSession(network("cached"), 1), jobs) == made(TokenSession(network("cached")), jobs)
 
 
-@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
-def test_logits_that_are_no_numbers_give_some_token(broken: float) -> None:
-    logits = np.full(9, broken, np.float32)
-    for options in (OFF, (1, 3, 2, 0, 1), (1, 0, 0.5, 0.1, 2), (0, 0, 2, 0, 1)):
-        assert 0 <= chosen(logits, np.zeros(9, np.uint8), options, 0.7) < 9
+def test_a_released_slot_is_used_again_clean() -> None:
+    session = FusedSession(network("whole"), 1)
+    session.admit(request(seed=1, banned=frozenset(range(30)), ends=frozenset({40}), length=90))
+    session.step()
+    session.step()
+    session.release(0)
+    again = made(session, [request()])
+    assert again == made(FusedSession(network("whole"), 1), [request()])
 
 
-def test_the_first_token_comes_alone_and_then_many() -> None:
-    session = FusedSession(network(), 2)
-    session.admit(request(length=100))
-    assert [len(chunk.content) for chunk in session.step()] == [1]
-    assert len(session.step()[0].content) > 8
-    session.admit(request(length=100))
-    assert [len(chunk.content) for chunk in session.step()] == [1, 1]
-
-
-def test_a_network_that_learns_on_is_laid_out_again() -> None:
-    torch.manual_seed(5)
-    model = RNN(RNNConfig(width=16, embedding=8), V).eval()
-    before = tokens_of(FusedSession(model, 1), [request()])
-    with torch.no_grad():
-        model.output.mul_(5)
-    after = tokens_of(FusedSession(model, 1), [request()])
-    assert after == tokens_of(TokenSession(model), [request()])
-    assert after != before
-
-
-@pytest.mark.parametrize("prompt", [[0, V], [0, -1], [0, 1 << 40], []])
-@pytest.mark.parametrize("sessions", [TokenSession, FusedSession])
-def test_a_prompt_of_tokens_the_network_does_not_have_is_refused(sessions: Any, prompt: list[int]) -> None:
-    session = sessions(network(), 8)
-    with pytest.raises(ValueError, match="a prompt is one or more tokens of 0 to 60"):
-        session.admit(request(prompt=np.array(prompt, np.int64)))
+@pytest.mark.parametrize("field", ["prompt", "ends", "banned"])
+@pytest.mark.parametrize("token", [-1, V, 1 << 40])
+def test_tokens_outside_the_vocabulary_are_refused(field: str, token: int) -> None:
+    named: Any = np.array([0, token]) if field == "prompt" else frozenset({token})
+    session = FusedSession(network("lstm"), 1)
+    with pytest.raises(ValueError, match="outside 0 to 60"):
+        session.admit(request(**{field: named}))
     assert session.admit(request()) == 0
 
 
-def test_tables_that_would_be_read_outside_are_refused() -> None:
-    model = network("n-grams")
-    assert model.ngrams is not None
-    tables = model.ngrams.tables()
-    for name, value in (("symbols", V), ("first", -5), ("contexts", 7)):
-        whole = getattr(tables, name)
-        broken = whole.clone()
-        broken[len(broken) // 2] = value
-        setattr(tables, name, broken)
-        with pytest.raises(ValueError, match="no tables of n-grams"):
-            lay_out(model, "float32")
-        setattr(tables, name, whole)
-
-
-def test_without_numba_plain_torch_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_numba = open_token_session(network(), 4)
-    assert isinstance(with_numba, FusedSession)
-    expected = tokens_of(with_numba, [request()])
-    real = builtins.__import__
-
-    def missing(name: str, *arguments: Any) -> Any:
-        if name.partition(".")[0] in ("numba", "llvmlite"):
-            raise ImportError(name)
-        return real(name, *arguments)
-
-    for name in [name for name in sys.modules if name.startswith("bowerbird.sampling.fused.")]:
-        if not name.endswith("weights"):
-            monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(builtins, "__import__", missing)
-    without = open_token_session(network(), 4)
-    assert isinstance(without, TokenSession)
-    assert tokens_of(without, [request()]) == expected
-
-
-def test_a_cell_that_the_loop_does_not_know_is_left_to_torch() -> None:
-    model = RNN(RNNConfig(width=16), V)
-    assert fits(model)
-    cell = type("Other", (type(model.cells[0]),), {})(16, 16)
-    model.cells[0] = cell
-    assert not fits(model)
-    assert isinstance(open_token_session(model.eval(), 1), TokenSession)
-    assert not fits(RNN(RNNConfig(width=16), V).double())
-
-
-def test_importing_the_package_imports_no_numba() -> None:
-    program = (
-        "import sys, bowerbird.kinds.text; sys.exit('numba' in sys.modules or 'llvmlite' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
-
-
-@pytest.mark.parametrize(("precision", "bound"), [("bfloat16", 0.02), ("int8", 0.02)])
-@pytest.mark.parametrize("name", ["lstm", "n-grams, tied, rms"])
-def test_fewer_bits_a_weight_come_near(name: str, precision: Any, bound: float) -> None:
-    model = network(name)
-    session = FusedSession(model, 1, precision, quantum=20)
-    session.admit(request(length=60))
-    sequence = [0, 5, 9, *session.step()[0].content.tolist(), *session.step()[0].content.tolist()]
-    with torch.no_grad():
-        logits = model(torch.tensor([sequence]), model.start(1))[0][0, -1].numpy()
-    difference = np.abs(session._logits[0, : model.vocab_size] - logits).max()
-    assert 0 < difference < bound * max(1, np.abs(logits).max())
-
-
-def test_slots_in_any_order_and_partly_filled_are_stepped() -> None:
-    opened = partial(FusedSession, quantum=2)
-    session = opened(network(), 5)
-    for seed in range(5):
-        session.admit(request(seed=seed))
-    session.step()
-    for slot in (0, 2, 3):
-        session.release(slot)
-    kept: dict[int, list[int]] = {1: [], 4: []}
-    while chunks := session.step():
-        for chunk in chunks:
-            kept[chunk.slot] += chunk.content.tolist()
-    for slot, tokens in kept.items():
-        assert tokens == tokens_of(opened(network(), 1), [request(seed=slot)])[0][0][1:]
+def test_without_numba_and_for_other_cells_the_plain_path_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(open_session(network("lstm"), 1), FusedSession)
+    assert isinstance(open_session(RNN(RNNConfig(cell="mingru", width=8), V), 1), TokenSession)
+    network.cache_clear()
+    monkeypatch.delitem(sys.modules, "bowerbird.sampling.fused_session")
+    monkeypatch.setitem(sys.modules, "bowerbird.sampling.kernels", None)
+    assert isinstance(open_session(network("lstm"), 1), TokenSession)

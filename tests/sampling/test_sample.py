@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from bowerbird.sampling.tokens import Stream, TokenRequest, sample
+from bowerbird.sampling.tokens import TokenRequest, _Stream, sample
 
 V = 12
 OPTIONS: list[dict[str, Any]] = [
@@ -40,9 +40,9 @@ def request(**options: Any) -> TokenRequest:
     return TokenRequest(prompt=np.array([0]), length=1, ends=frozenset(), seed=0, **options)
 
 
-def stream(draw: float, **options: Any) -> Stream:
+def stream(draw: float, **options: Any) -> _Stream:
     """A stream whose noise is this number."""
-    return Stream(request(**options), SimpleNamespace(random=lambda: draw))  # type: ignore[arg-type]
+    return _Stream(request(**options), SimpleNamespace(random=lambda: draw))  # type: ignore[arg-type]
 
 
 def reference(logits: list[float], used: list[bool], wanted: TokenRequest) -> list[float]:
@@ -90,7 +90,7 @@ def test_each_draw_gives_the_token_that_the_reference_gives(options: dict[str, A
         if high - low > 1e-4  # narrower than that, float32 may round across an edge
         for share in (0.01, 0.5, 0.99)
     ]
-    streams: list[Stream | None] = [stream(draw, **options) for _, draw in inside]
+    streams: list[_Stream | None] = [stream(draw, **options) for _, draw in inside]
     found = sample(logits.expand(len(inside), V), used.expand(len(inside), V), streams)
     assert found.tolist() == [token for token, _ in inside]
 
@@ -113,8 +113,8 @@ def test_tokens_come_as_often_as_softmax_says(options: dict[str, Any]) -> None:
     shares = np.array(reference(logits.tolist(), used.tolist(), request(**options)))
     shares /= shares.sum()
     times, rows = 400, 25
-    streams: list[Stream | None] = [
-        Stream(request(**options), np.random.default_rng(seed)) for seed in range(rows)
+    streams: list[_Stream | None] = [
+        _Stream(request(**options), np.random.default_rng(seed)) for seed in range(rows)
     ]
     counts = np.zeros(V)
     for _ in range(times):
@@ -126,7 +126,7 @@ def test_tokens_come_as_often_as_softmax_says(options: dict[str, Any]) -> None:
 
 def test_temperature_nought_takes_the_likeliest_whatever_the_noise() -> None:
     logits = torch.stack([case(seed)[0] for seed in range(20)])
-    streams: list[Stream | None] = [stream(draw, temperature=0.0) for draw in np.linspace(0, 0.999, 20)]
+    streams: list[_Stream | None] = [stream(draw, temperature=0.0) for draw in np.linspace(0, 0.999, 20)]
     found = sample(logits, torch.zeros(20, V, dtype=torch.bool), streams)
     assert found.tolist() == logits.numpy().argmax(1).tolist()
 
@@ -154,11 +154,11 @@ def test_a_row_s_token_does_not_depend_on_the_settings_of_other_rows(options: di
 
 def test_a_token_of_no_likelihood_is_never_drawn() -> None:
     logits = torch.tensor([[-torch.inf, 0.0, -torch.inf, 0.0, -torch.inf]]).expand(3, 5)
-    streams: list[Stream | None] = [stream(draw) for draw in (0.0, 0.5, 1 - 2**-53)]
+    streams: list[_Stream | None] = [stream(draw) for draw in (0.0, 0.5, 1 - 2**-53)]
     assert set(sample(logits, torch.zeros(3, 5, dtype=torch.bool), streams).tolist()) == {1, 3}
 
 
 def test_extreme_logits_and_temperatures_are_sampled_without_trouble() -> None:
     logits = torch.tensor([[1e4, -1e4, 9999.0, 0.0]]).expand(3, 4)
-    streams: list[Stream | None] = [stream(0.5, temperature=heat) for heat in (1e-9, 0.01, 10.0)]
+    streams: list[_Stream | None] = [stream(0.5, temperature=heat) for heat in (1e-9, 0.01, 10.0)]
     assert sample(logits, torch.zeros(3, 4, dtype=torch.bool), streams).tolist() == [0, 0, 0]

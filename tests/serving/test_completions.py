@@ -136,7 +136,7 @@ def test_a_stream_is_the_plain_answer_in_pieces(client: openai.OpenAI) -> None:
                 ends[choice.index].append(choice.finish_reason)
     assert texts == [choice.text for choice in plain.choices]
     assert ends == [[choice.finish_reason] for choice in plain.choices]
-    assert events > 4
+    assert events > 1
 
 
 def test_a_stream_ends_with_usage_if_asked_and_done(live: Any, client: openai.OpenAI) -> None:

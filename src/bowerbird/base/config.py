@@ -5,7 +5,7 @@ Each stage keeps its own record beside the code it configures; this module only 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -122,8 +122,14 @@ def _explain(record: type[BaseModel], problem: Any) -> str:
     dotted = ".".join(path)
     if problem["type"] != "extra_forbidden":
         return f"`{dotted}`: {problem['msg'].lower()} (got {problem['input']!r})"
-    known = dotted_keys(record)
-    near = nearest(dotted, known) or nearest(path[-1], {key.rpartition(".")[2] for key in known})
+    return no_such_setting(dotted, dotted_keys(record))
+
+
+def no_such_setting(dotted: str, known: Sequence[str]) -> str:
+    """Says that there is no such setting, and which of the known ones was meant."""
+    near = nearest(dotted, known) or nearest(
+        dotted.rpartition(".")[2], {key.rpartition(".")[2] for key in known}
+    )
     full = next((key for key in known if near in (key, key.rpartition(".")[2])), None)
     return f"there is no setting `{dotted}`" + (f"; did you mean `{full}`?" if full else "")
 

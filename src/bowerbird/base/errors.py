@@ -3,7 +3,8 @@
 BowerbirdError          exit 3   HTTP 400
 ├── UsageError          exit 2   HTTP 400   an option, a setting or a name is wrong
 │   ├── UnknownName     exit 2   HTTP 400   no such part on a shelf; names the nearest
-│   └── MissingExtra    exit 2   HTTP 501   an optional dependency is not installed
+│   ├── MissingExtra    exit 2   HTTP 501   an optional dependency is not installed
+│   └── BudgetTooShort  exit 2   HTTP 400   the time given was over before the first step
 ├── DataError           exit 3   HTTP 422   what was given to read cannot be used
 │   └── CorruptFile     exit 3   HTTP 422   a file of ours is damaged, missing or too new
 ├── StorageError        exit 3   HTTP 507   the disk or its permissions stopped us; nothing half-written
@@ -74,6 +75,10 @@ class MissingExtra(UsageError):
             f"{feature} needs packages that are not installed",
             hint=f"pip install 'bowerbird[{extra}]'{other}",
         )
+
+
+class BudgetTooShort(UsageError):
+    """The time given to a new run was over before its first step."""
 
 
 class DataError(BowerbirdError):

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from bowerbird.base.errors import CorruptFile, NotFound, Refused, storage_errors
 
 
@@ -76,6 +78,25 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
             raise
+
+
+@contextmanager
+def held(folder: Path, taken: str) -> Iterator[None]:
+    """Hold a folder for one process. The system lets go of it if the process dies.
+
+    Raises:
+        Refused: another process holds it; `taken` says so.
+    """
+    lock = FileLock(folder / ".lock", blocking=False)
+    try:
+        with storage_errors(folder):
+            lock.acquire()
+    except Timeout as error:
+        raise Refused(taken, where=folder, hint="wait for it, or stop it first") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,20 +1,16 @@
-"""Commands that make: prepare, train, resume, finetune."""
+"""Commands that make: prepare, train, resume, finetune; `sweep` has a file of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from bowerbird.base.errors import Interrupted
 from bowerbird.cli import show
 from bowerbird.cli.options import BUDGET, OUTPUT, SETTINGS, Budget, Output, Settings
 from bowerbird.cli.started import STARTED
-
-if TYPE_CHECKING:
-    from bowerbird.runs.run import Run
+from bowerbird.cli.sweeping import sweep
 
 
 def prepare(
@@ -69,7 +65,7 @@ def prepare(
     lines = [
         f"{told['items']:,} documents, {told['bytes']:,} bytes in {told['dataset']}",
         f"left out: {told['rejected']:,} refused, {told['duplicates']:,} duplicates (ledger.jsonl says why)",
-        f"documents by split: {sizes}; codec: {told['codec']}",
+        f"documents by split: {sizes}; codec: {told['codec']}, {told['vocab_size']:,} tokens",
     ]
     show.result(output, told, lines, f"bowerbird train {out} --out runs/{out.name}")
 
@@ -98,7 +94,7 @@ def train(
     out
         The run folder to make.
     model
-        The recurrence: lstm, gru or rnn.
+        The recurrence: lstm, gru, rnn or mingru.
     size
         small, medium or large: fills every other setting for the data at hand, and shows it.
     seed
@@ -108,7 +104,7 @@ def train(
     from bowerbird.data.dataset import Dataset
 
     data = Dataset.open(dataset)
-    run = _told_when_stopped(
+    run = show.stage(
         output,
         lifecycle.train,
         data,
@@ -143,7 +139,7 @@ def resume(run: Path, *, budget: Budget = BUDGET, output: Output = OUTPUT) -> No
 
     found = Run.open(run)
     told = listener(output, found.dataset())
-    done = _told_when_stopped(
+    done = show.stage(
         output,
         lifecycle.resume,
         found,
@@ -186,7 +182,7 @@ def finetune(
     from bowerbird.data.dataset import Dataset
 
     data = Dataset.open(dataset)
-    run = _told_when_stopped(
+    run = show.stage(
         output,
         lifecycle.finetune,
         model,
@@ -224,16 +220,6 @@ def listener(output: Output, data: Any) -> Any:
     return show.follow(output, train["bytes"] / max(train["tokens"], 1))
 
 
-def _told_when_stopped(output: Output, stage: Callable[..., Run], *what: Any, **how: Any) -> Run:
-    """Call a stage that trains; when it is interrupted, its outcome so far is still a result."""
-    try:
-        return stage(*what, **how)
-    except Interrupted as stopped:
-        if output.json and stopped.outcome:
-            show.result(output, stopped.outcome)
-        raise
-
-
 def _trained(output: Output, outcome: dict[str, Any]) -> None:
     scores = outcome["best"]["scores"]
     lines = [
@@ -246,5 +232,5 @@ def _trained(output: Output, outcome: dict[str, Any]) -> None:
 
 
 def add(app: App) -> None:
-    for command in (prepare, train, resume, finetune):
+    for command in (prepare, train, resume, sweep, finetune):
         app.command(command)

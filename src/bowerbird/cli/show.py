@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 
-from bowerbird.base.errors import BowerbirdError
+from bowerbird.base.errors import BowerbirdError, Interrupted
 from bowerbird.base.journal import Record
 from bowerbird.cli.options import Output
 
+Done = TypeVar("Done")
 STDOUT = Console(highlight=False, soft_wrap=True)
 STDERR = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -29,6 +30,16 @@ def result(
         say(line)
     if then and not output.quiet:
         STDERR.print(f"next: {then}", style="dim", markup=False)
+
+
+def stage(output: Output, call: Callable[..., Done], *what: Any, **how: Any) -> Done:
+    """Call a stage that trains; when it is interrupted, its outcome so far is still a result."""
+    try:
+        return call(*what, **how)
+    except Interrupted as stopped:
+        if output.json and stopped.outcome:
+            result(output, stopped.outcome)
+        raise
 
 
 def say(line: str) -> None:
@@ -99,7 +110,7 @@ def follow(output: Output, bytes_per_token: float) -> Callable[[Record], None]:
             speed = record["steps_per_second"] * record["tokens"] * bytes_per_token
             line = (
                 f"step {record['step']:,}  loss {record['loss']:.3f}  {bits:.3f} bits/byte  "
-                f"{speed / 1000:.1f}k characters/s  {_clock(record['seconds_left'])} left"
+                f"{speed / 1000:.1f}k characters/s  {clock(record['seconds_left'])} left"
             )
             STDERR.print(f"\r{line}   " if live else line, end="" if live else "\n", markup=False)
             return
@@ -110,7 +121,7 @@ def follow(output: Output, bytes_per_token: float) -> Callable[[Record], None]:
         elif event == "evaluate":
             STDERR.print(
                 f"step {record['step']:,}  held out: loss {record['valid_loss']:.3f}  "
-                f"{record['valid_bits_per_byte']:.3f} bits/byte  ({_clock(record['seconds'])})",
+                f"{record['valid_bits_per_byte']:.3f} bits/byte  ({clock(record['seconds'])})",
                 style="cyan",
                 markup=False,
             )
@@ -137,7 +148,7 @@ def _flat(settings: Mapping[str, Any]) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     minutes, seconds = divmod(max(int(seconds), 0), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -109,6 +109,7 @@ def prepare(
         "kind": kind,
         "structure": content["structure"],
         "codec": content["codec"]["name"],
+        "vocab_size": writer.codec.vocab_size,
         "items": len(documents),
         "rejected": collection.ledger.rejected,
         "duplicates": len(duplicates),
@@ -117,7 +118,7 @@ def prepare(
         "splits": splits,
         "split_bytes": split_bytes,
         "warnings": _warnings(collection.ledger, splits, config.split),
-        "notes": notes,
+        "notes": [*notes, *_vocabulary_note(config.codec, writer.codec.vocab_size)],
     }
 
 
@@ -184,6 +185,13 @@ def _encode_parts(
                 writer.add(split, spool.part(document, start, stop), whole=stop == characters)
     tell("encode", 1)
     return writer
+
+
+def _vocabulary_note(wanted: CodecConfig, found: int) -> list[str]:
+    """Said where a vocabulary was asked for that the text has not enough in it to fill."""
+    if "vocab_size" not in wanted.model_fields_set or wanted.name == "bytes" or found >= wanted.vocab_size:
+        return []
+    return [f"the text supports {found:,} tokens, not the {wanted.vocab_size:,} asked for; so many are used"]
 
 
 def _warnings(ledger: Ledger, splits: dict[str, int], config: SplitConfig) -> list[str]:

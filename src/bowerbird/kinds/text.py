@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
-from bowerbird.base.config import Config
-from bowerbird.base.device import Precision, mixed_seed
+from bowerbird.base.device import mixed_seed
 from bowerbird.base.errors import UsageError
 from bowerbird.data.codecs import Codec, same_codec
 from bowerbird.data.codecs.codec import DOCUMENT_TOKEN
-from bowerbird.data.dataset import Dataset, batch, window_starts
+from bowerbird.data.dataset import Dataset
 from bowerbird.data.markers import DOCUMENT, MARKERS, ROLES, plain, turn
 from bowerbird.evaluation.evidence import Evidence
 from bowerbird.kinds.kind import Kind, Validation
 from bowerbird.kinds.reading import TextReader
+from bowerbird.kinds.text_batches import batches, count_in_parts
+from bowerbird.kinds.text_settings import TextRequest, TextRun
 from bowerbird.kinds.text_sizes import recommend
 from bowerbird.learning.next_token import NextToken, token_nats, window_loss
-from bowerbird.learning.optimizers import OptimizerConfig
-from bowerbird.learning.parts import Parts, count_parts, number_of_parts, part_numbers
-from bowerbird.models.ngrams import together
+from bowerbird.learning.parts import count_parts, part_numbers
+from bowerbird.models.ngrams import Tables
 from bowerbird.models.rnn import RNN, RNNConfig
-from bowerbird.sampling.opening import open_token_session
 from bowerbird.sampling.session import Session
+from bowerbird.sampling.sessions import open_session as open_token_session
 from bowerbird.sampling.tokens import TokenRequest
 
 if TYPE_CHECKING:
@@ -39,57 +38,6 @@ _BLOCK_BYTES = 2048
 """Held-out documents longer than this are judged in blocks, so that an interval can be had from few."""
 
 
-class MixConfig(Config):
-    """Old data read beside the new in fine-tuning, against forgetting."""
-
-    dataset: str | None = None
-    """Its folder; it must be in the model's codec."""
-    share: float = Field(0.25, ge=0, lt=1)
-    """Share of each batch's rows that read the old data."""
-
-
-class TextRun(Config):
-    """The settings of a run."""
-
-    seed: int = Field(1, ge=0, lt=1 << 63)
-    """Of everything random in the run."""
-    batch_size: int = Field(32, ge=1)
-    """Rows, each a stream of its own through the text."""
-    length: int = Field(64, ge=1)
-    """Tokens a row reads in one step, and as far back as gradients reach; the state goes on."""
-    model: RNNConfig = RNNConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    mix: MixConfig = MixConfig()
-    freeze: tuple[str, ...] = ()
-    """Parts that do not learn: beginnings of parameter names, as `embedding` or `cells.0`."""
-    patience: int | None = Field(8, ge=1)
-    """Evaluations without a better one before the run ends early; null never ends it."""
-    evaluate_every: int | None = Field(None, ge=1)
-    """Steps between evaluations; None is a twentieth of the run."""
-    device: str | None = None
-    """`cpu`, `cuda` or `cuda:N`; null is CUDA where there is one."""
-    threads: int | None = Field(None, ge=1)
-    """Of the processor; null is all it may use."""
-    precision: Precision = "float32"
-    """Of products in training; weights and state stay float32."""
-
-
-class TextRequest(Config):
-    """One request for text."""
-
-    prompt: str = ""
-    n: int = Field(1, ge=1, le=4096)
-    length: int = Field(400, ge=1, le=1_000_000)
-    """The most tokens to make."""
-    temperature: float = Field(0.8, ge=0, le=10)
-    top_k: int | None = Field(None, ge=1)
-    top_p: float | None = Field(None, gt=0, le=1)
-    min_p: float | None = Field(None, ge=0, le=1)
-    repetition_penalty: float = Field(1.0, gt=0, le=10)
-    stop: tuple[str, ...] = ()
-    seed: int = Field(0, ge=0, lt=1 << 63)
-
-
 def build_network(model: Mapping[str, Any], codec: Codec) -> RNN:
     return RNN(RNNConfig.model_validate(dict(model)), codec.vocab_size)
 
@@ -98,8 +46,15 @@ def build_learner(network: nn.Module, config: TextRun, dataset: Dataset | None =
     """The learner; parts to freeze are taken out of its reach, n-grams of the dataset are counted.
 
     Raises:
-        UsageError: no parameter's name begins with what is to be frozen, or nothing is left to learn.
+        UsageError: no parameter's name begins with what is to be frozen, nothing is left to learn, or the
+            windows are longer than the text.
     """
+    if dataset is not None and (tokens := len(dataset.tokens("train"))) <= config.length:
+        raise UsageError(
+            f"a length of {config.length:,} tokens is more than the training text has ({tokens:,})",
+            where=dataset.path,
+            hint=f"--set length={max(tokens // 2, 1)} or less, or more text",
+        )
     for part in config.freeze:
         named = [parameter for name, parameter in network.named_parameters() if name.startswith(part)]
         if not named:
@@ -115,56 +70,8 @@ def build_learner(network: nn.Module, config: TextRun, dataset: Dataset | None =
         rows=config.batch_size,
         seed=config.seed,
         precision=config.precision,
-        parts=_parts(cast(RNN, network), config, dataset) if dataset else None,
+        parts=count_in_parts(cast(RNN, network), config, dataset) if dataset else None,
     )
-
-
-def _parts(network: RNN, config: TextRun, dataset: Dataset) -> Parts | None:
-    """Count the training text into the network, and say which of its parts a step reads."""
-    if network.ngrams is None:
-        return None
-    tokens = dataset.tokens("train")
-    counted = count_parts(network.ngrams, tokens)
-    network.ngrams.add(*functools.reduce(together, counted))
-    new_rows, old = _rows(config)
-    if old is not None:
-        counted += count_parts(network.ngrams, old)
-
-    def numbers(step: int) -> NDArray[np.int64]:
-        starts = window_starts(len(tokens), config.seed, step, new_rows, config.length)
-        new = part_numbers(starts, config.length, len(tokens))
-        if old is None:
-            return new
-        starts = window_starts(len(old), config.seed, step, config.batch_size - new_rows, config.length)
-        return np.concatenate(
-            [new, part_numbers(starts, config.length, len(old)) + number_of_parts(len(tokens))]
-        )
-
-    return Parts(counted, numbers)
-
-
-def _rows(config: TextRun) -> tuple[int, NDArray[Any] | None]:
-    """How many rows of a batch read the dataset itself, and the old text that the others read."""
-    if config.mix.dataset is None:
-        return config.batch_size, None
-    old_rows = min(max(1, round(config.batch_size * config.mix.share)), config.batch_size - 1)
-    return config.batch_size - old_rows, Dataset.open(config.mix.dataset).tokens("train")
-
-
-def batches(dataset: Dataset, config: TextRun) -> Callable[[int], NDArray[np.int64]]:
-    """The batch of a step; the last rows read the old data where some is mixed in."""
-    tokens = dataset.tokens("train")
-    new_rows, old = _rows(config)
-
-    def mixed(step: int) -> NDArray[np.int64]:
-        new = batch(tokens, config.seed, step, new_rows, config.length)
-        if old is None:
-            return new
-        return np.concatenate(
-            [new, batch(old, config.seed, step, config.batch_size - new_rows, config.length)]
-        )
-
-    return mixed
 
 
 def validate(network: nn.Module, dataset: Dataset, most: int | None) -> Validation:
@@ -177,12 +84,22 @@ def validate(network: nn.Module, dataset: Dataset, most: int | None) -> Validati
         length = min(length, max(most // rows, 16))
     starts = (np.arange(rows) * (len(tokens) - 1)) // rows
     table = np.stack([tokens[start : start + length + 1] for start in starts.tolist()]).astype(np.int64)
-    loss = window_loss(cast(RNN, network), table)
+    loss = window_loss(cast(RNN, network), table, _held(cast(RNN, network), tokens, starts, length, split))
     size = float(dataset.codec.byte_sizes[table[:, 1:]].sum())
     count = table[:, 1:].size
     return Validation(
         loss, {"loss": loss, "bits_per_byte": float(loss * count / np.log(2) / max(size, 1.0))}, count
     )
+
+
+def _held(
+    network: RNN, tokens: NDArray[Any], starts: NDArray[np.int64], length: int, split: str
+) -> tuple[Tables, Tensor] | None:
+    """Where training text has to do, tables that have not counted what they are asked about."""
+    if network.ngrams is None or split != "train":
+        return None
+    tables = network.ngrams.tables(count_parts(network.ngrams, tokens))
+    return tables, torch.from_numpy(part_numbers(starts, length, len(tokens)))
 
 
 def open_session(network: nn.Module, slots: int) -> Session[TokenRequest]:

@@ -1,13 +1,16 @@
 """What `--size` fills in for a text: the rest of the settings, from how much text there is and the time.
 
-Measured in docs/log.md: width, batch and length at three minutes on about a megabyte, and that dropout costs
-more than it gives in the first three passes over a text. How much to use after many passes is a rule of thumb.
+Measured in docs/log.md: what pays at three minutes on 0.2 to 12 megabytes, and how much dropout at how many
+passes over a text. Between the measured points it is a rule of thumb.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
+
+from bowerbird.base.device import Precision, bfloat16_on_cpu
 from bowerbird.base.shelf import Shelf
 from bowerbird.data.dataset import Dataset
 from bowerbird.models.cells import CELLS
@@ -15,9 +18,17 @@ from bowerbird.models.cells import CELLS
 SIZES = Shelf("size", small=256, medium=384, large=768)
 """Width at each size."""
 
-_TOKENS_A_SECOND = 15_000
+_TOKENS_A_SECOND = 30_000
 """Read in training by 384 units on two cores; other widths are taken to cost by their square."""
+_WITHOUT_BFLOAT16 = 0.55
+"""Share of that on a processor without bfloat16."""
 _LITTLE_TOKENS = 50_000
+_HALF_PRECISION = ("lstm", "gru")
+"""Cells whose kernels gain by bfloat16 on a processor; with the others it was slower."""
+_PIECES = 1000
+"""Tokens in a vocabulary from which they are pieces or words rather than characters."""
+_DROPOUT = ((1.0, 0.0), (2.5, 0.1), (12.0, 0.3), (40.0, 0.4))
+"""Passes over the text up to which so much is dropped; half after more."""
 
 
 def recommend(dataset: Dataset, model: str, size: str, minutes: float | None) -> dict[str, Any]:
@@ -25,23 +36,35 @@ def recommend(dataset: Dataset, model: str, size: str, minutes: float | None) ->
     CELLS[model]  # a wrong name is an error before any work
     tokens = int(dataset.info["splits"]["train"]["tokens"])
     width = SIZES[size]
+    pieces = dataset.codec.vocab_size >= _PIECES
+    dropout = _dropout(tokens, width, minutes)
     return {
         "batch_size": 16 if tokens > _LITTLE_TOKENS else 8,
-        "length": 64,
+        "length": max(1, min(64, tokens // 2)),
+        "precision": precision(model),
         "model": {
             "cell": model,
             "width": width,
             "embedding": min(width, 128),
-            "dropout": _dropout(tokens, width, minutes),
+            "dropout": dropout,
+            "embedding_dropout": 0.1 if dropout >= 0.3 else 0.0,
+            "ngrams": 4 if pieces else 7,
+            "cache": {"window": 1024, "shortest": 1 if pieces else 3},
         },
+        "optimizer": {"weight_decay": 0.1},
     }
+
+
+def precision(model: str) -> Precision:
+    """The faster one for this cell on this machine."""
+    able = torch.cuda.is_available() or (model in _HALF_PRECISION and bfloat16_on_cpu())
+    return "bfloat16" if able else "float32"
 
 
 def _dropout(tokens: int, width: int, minutes: float | None) -> float:
     """More for each time the text will be read over."""
     if minutes is None:
         return 0.1 if tokens > 8 * _LITTLE_TOKENS else 0.3
-    passes = minutes * 60 * _TOKENS_A_SECOND * (384 / width) ** 2 / max(tokens, 1)
-    if passes < 4:
-        return 0.0
-    return 0.1 if passes < 10 else 0.3
+    speed = _TOKENS_A_SECOND * (384 / width) ** 2 * (1.0 if bfloat16_on_cpu() else _WITHOUT_BFLOAT16)
+    passes = minutes * 60 * speed / max(tokens, 1)
+    return next((rate for most, rate in _DROPOUT if passes < most), 0.5)

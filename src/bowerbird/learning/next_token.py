@@ -126,14 +126,18 @@ class NextToken:
 
 
 @torch.no_grad()
-def window_loss(network: RNN, tokens: NDArray[np.int64]) -> float:
-    """Nats a token over rows of consecutive tokens (B, T + 1), each from the empty state."""
+def window_loss(network: RNN, tokens: NDArray[np.int64], held: tuple[Tables, Tensor] | None = None) -> float:
+    """Nats a token over rows of consecutive tokens (B, T + 1), each from the empty state.
+
+    `held` are n-gram tables to ask instead of the network's own, and which of them for each target (B, T).
+    """
     network.eval()
     device = network.embedding.weight.device
     state, total = network.start(len(tokens)), 0.0
     for start in range(0, tokens.shape[1] - 1, 256):
         part = torch.from_numpy(np.ascontiguousarray(tokens[:, start : start + 257])).to(device)
-        logits, state = network(part[:, :-1], state)
+        here = None if held is None else (held[0], held[1][:, start : start + 256].to(device))
+        logits, state = network(part[:, :-1], state, here)
         total += float(F.cross_entropy(logits.float().flatten(0, 1), part[:, 1:].flatten(), reduction="sum"))
     return float(total / (tokens.shape[0] * (tokens.shape[1] - 1)))
 

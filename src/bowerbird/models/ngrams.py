@@ -42,7 +42,7 @@ def gram_keys(tokens: NDArray[Any], order: int, vocab_size: int) -> NDArray[np.i
     inside = np.ones(len(stream), np.bool_)  # no document has begun between there and the newest token
     for back in range(order):
         earlier = np.full_like(stream, START)
-        earlier[back:] = np.where(inside[back:], stream[: len(stream) - back], START)
+        earlier[back:] = np.where(inside[back:], stream[: max(len(stream) - back, 0)], START)
         keys += earlier * vocab_size**back
         if back:
             inside &= earlier != START
@@ -133,7 +133,8 @@ class Tables:
                 at = torch.searchsorted(self.contexts, wanted).clamp_(max=max(last - 1, 0))
                 known = self.contexts[at] == wanted if last else torch.zeros_like(known)
                 self._apply(found_NV, torch.where(known, at, last))
-            yield found_NV.log(), known
+            # Where bigrams are dense nobody looks whether they are known, so they always count as known.
+            yield found_NV.log(), torch.ones_like(known) if size == 2 else known
 
     def _apply(self, found_NV: Tensor, at_N: Tensor) -> None:
         """One order more: what the context leaves of the order below, and its own shares on top."""

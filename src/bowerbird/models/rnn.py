@@ -1,7 +1,8 @@
 """A recurrent network over tokens: embedding, a stack of cells, an output layer. Text and melody.
 
 B rows, T time, V vocabulary, E embedding, D width, S state numbers of a cell. The state is a tuple with
-one (B, S) float32 tensor a layer and, with n-grams, one (B, K - 1) of the tokens read last. Dropout follows
+one (B, S) float32 tensor a layer, then, with n-grams, one (B, K - 1) and, with a cache, one (B, W) of the
+tokens read last. Dropout follows
 Merity et al. 2017 (arXiv:1708.02182), section 4.
 """
 
@@ -15,8 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bowerbird.base.config import Config
+from bowerbird.models.cache import Cache, CacheConfig
 from bowerbird.models.cells import CELLS
 from bowerbird.models.cells.cell import Cell
+from bowerbird.models.dropout import dropout
 from bowerbird.models.ngrams import NGrams, Tables, highest_order, recent_tokens
 
 State = tuple[Tensor, ...]
@@ -49,6 +52,8 @@ class RNNConfig(Config):
     """Share of recurrent weights left out of a window."""
     ngrams: int | None = Field(None, ge=2, le=16)
     """Tokens in the longest n-gram counted; null counts none. Lower where 64 bits cannot hold as many."""
+    cache: CacheConfig | None = None
+    """Looks for what was just read in the stream's own past; null does not."""
 
 
 class RNN(nn.Module):
@@ -79,11 +84,12 @@ class RNN(nn.Module):
             # Begin as the tables alone: the network then learns what they do not know.
             if not config.tied:
                 nn.init.zeros_(self.output)
+        self.cache = Cache(config.cache, vocab_size, config.width) if config.cache is not None else None
 
     def start(self, rows: int) -> State:
         """The state before any token: a tuple of (rows, S) zeros."""
         state = tuple(cast(Cell, cell).start(rows) for cell in self.cells)
-        return state if self.ngrams is None else (*state, self.ngrams.start(rows))
+        return (*state, *(part.start(rows) for part in (self.ngrams, self.cache) if part is not None))
 
     def forward(
         self, tokens_BT: Tensor, state: State, held: tuple[Tables, Tensor] | None = None
@@ -92,42 +98,52 @@ class RNN(nn.Module):
 
         `held` are n-gram tables to ask instead of the network's own, and which of them at each place (B, T).
         """
-        x = F.dropout(self.embedding(tokens_BT), self.config.embedding_dropout, self.training)
+        x = dropout(self.embedding(tokens_BT), self.config.embedding_dropout, self.training)
         x = self.widen(x)
         after = []
         for index, (cell, norm, before) in enumerate(zip(self.cells, self.norms, state, strict=False)):
-            given = F.dropout(x, self.config.dropout, self.training) if index else x
+            given = dropout(x, self.config.dropout, self.training) if index else x
             drop = self.config.weight_drop if self.training else 0.0
-            out, next_state = cast(Cell, cell).scan(norm(given), before, drop)
+            out, next_state = cast(Cell, cell).scan(_normed(norm, given), before, drop)
             x = x + out if self.config.residual else out
             after.append(next_state)
-        if self.ngrams is None:
-            return self._logits(x), tuple(after)
-        recent_BTR, last_BR = recent_tokens(tokens_BT, state[-1])
-        return self._logits(x, recent_BTR, held), (*after, last_BR)
+        logits, pasts = self._logits(x, tokens_BT, state[len(self.cells) :], held)
+        return logits, (*after, *pasts)
 
     def step(self, tokens_B: Tensor, state: State) -> tuple[Tensor, State]:
         """Logits (B, V) and the next state. Equal to `forward` over one token, without dropout."""
         x = self.widen(self.embedding(tokens_B))
         after = []
         for cell, norm, before in zip(self.cells, self.norms, state, strict=False):
-            out, next_state = cast(Cell, cell).step(norm(x), before)
+            out, next_state = cast(Cell, cell).step(_normed(norm, x), before)
             x = x + out if self.config.residual else out
             after.append(next_state)
-        if self.ngrams is None:
-            return self._logits(x), tuple(after)
-        recent_BR = torch.cat([tokens_B[:, None].to(state[-1].dtype), state[-1][:, :-1]], 1)
-        return self._logits(x, recent_BR), (*after, recent_BR)
+        logits, pasts = self._logits(x[:, None], tokens_B[:, None], state[len(self.cells) :])
+        return logits[:, 0], (*after, *pasts)
 
     def _logits(
-        self, x: Tensor, recent: Tensor | None = None, held: tuple[Tables, Tensor] | None = None
-    ) -> Tensor:
+        self, x: Tensor, tokens_BT: Tensor, pasts: State, held: tuple[Tables, Tensor] | None = None
+    ) -> tuple[Tensor, State]:
+        """(B, T, V) from the top layer's (B, T, D), and what n-grams and cache remember after it."""
         config = self.config
         rate = config.dropout if config.output_dropout is None else config.output_dropout
-        x = F.dropout(self.norms[-1](x), rate, self.training)
+        x = dropout(_normed(self.norms[-1], x), rate, self.training)
         weight = self.embedding.weight if config.tied else self.output
         logits = F.linear(self.narrow(x), weight, self.bias)
-        return logits if recent is None or self.ngrams is None else logits + self.ngrams(x, recent, held)
+        after = []
+        if self.ngrams is not None:
+            recent_BTR, last_BR = recent_tokens(tokens_BT, pasts[0])
+            logits = logits + self.ngrams(x, recent_BTR, held)
+            after.append(last_BR)
+        if self.cache is not None:
+            logits, past_BW = self.cache(logits.float(), x, tokens_BT, pasts[-1])
+            after.append(past_BW)
+        return logits, tuple(after)
+
+
+def _normed(norm: nn.Module, x: Tensor) -> Tensor:
+    """Normalised in the precision of the norm's own weights, whatever the products around it are in."""
+    return x if isinstance(norm, nn.Identity) else cast(Tensor, norm(x.to(cast(Tensor, norm.weight).dtype)))
 
 
 def _norm(name: str, size: int) -> nn.Module:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import shutil
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from bowerbird.base.config import Config
-from bowerbird.base.errors import Interrupted, UsageError
+from bowerbird.base.config import Config, resolve
+from bowerbird.base.errors import BudgetTooShort, Interrupted, UsageError
 from bowerbird.base.journal import Journal, Listener
 from bowerbird.data.dataset import Dataset
 from bowerbird.kinds.kind import Kind
@@ -22,9 +24,11 @@ from bowerbird.runs.saver import Saver, first_manifest, model_card
 from bowerbird.runs.stopping import interruptible
 from bowerbird.runs.training import Training, prepare_machine
 
+DEFAULT_MINUTES = 3.0
 
-def check_budget(minutes: float | None, steps: int | None) -> None:
-    """Refuse a budget that is no budget.
+
+def check_budget(minutes: float | None, steps: int | None) -> float | None:
+    """Refuse a budget that is no budget; returns the minutes, the default ones where nothing is given.
 
     Raises:
         UsageError: both are given, or one is not positive.
@@ -35,6 +39,23 @@ def check_budget(minutes: float | None, steps: int | None) -> None:
         raise UsageError(f"--minutes must be above 0, not {minutes}")
     if steps is not None and steps < 1:
         raise UsageError(f"--steps must be 1 or more, not {steps}")
+    return DEFAULT_MINUTES if minutes is None and steps is None else minutes
+
+
+def settle(
+    kind: Kind,
+    dataset: Dataset,
+    *,
+    model: str,
+    size: str,
+    minutes: float | None,
+    seed: int | None,
+    config: Path | None,
+    settings: Iterable[str],
+) -> Any:
+    """The settings of a new run, every one filled in: what is recommended, then what is given."""
+    layers = [kind.recommend(dataset, model, size, minutes), {} if seed is None else {"seed": seed}]
+    return resolve(kind.run_config, *layers, config_file=config, settings=settings, where="train")
 
 
 def begin(
@@ -73,6 +94,20 @@ def begin(
     return Run.create(out, record, lambda folder: str(saver.save(0, learner, state, folder)))
 
 
+def launch(run: Run, *, dataset: Dataset, made: Path | None = None, **how: Any) -> dict[str, Any]:
+    """`carry_on` for a run that has just begun. If there is no time for a step, it is taken away again.
+
+    `made` is a folder that was made for it.
+    """
+    try:
+        return carry_on(run, dataset=dataset, **how)
+    except BudgetTooShort:
+        for path in (run.path, made):
+            if path is not None:
+                shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
 def carry_on(
     run: Run,
     *,
@@ -82,10 +117,12 @@ def carry_on(
     listener: Listener | None = None,
     sitting: int | None = None,
     dataset: Dataset | None = None,
+    stop: threading.Event | None = None,
 ) -> dict[str, Any]:
     """Train a run to the end of its budget, or by `minutes` or `steps` more; returns the outcome.
 
-    `started` (on time.monotonic) is when the time began to count.
+    `started` (on time.monotonic) is when the time began to count. To set `stop`, as a listener may, stops
+    the run at its next step as Ctrl-C does.
 
     Raises:
         Interrupted: it was asked to stop; the state is saved.
@@ -93,7 +130,7 @@ def carry_on(
     """
     check_budget(minutes, steps)
     began = time.monotonic() if started is None else started
-    with run.held(), interruptible() as stop:
+    with run.held(), interruptible(stop) as asked:
         dataset = dataset or run.dataset()
         network, learner = _build(run.kind, dataset, run.config)
         bundle, resume, state = run.newest()
@@ -112,7 +149,7 @@ def carry_on(
             saver,
             journal,
             deadline=began + seconds if by_time else None,
-            stop=stop,
+            stop=asked,
             sitting=sitting,
         )
         training.restore(state)

@@ -48,8 +48,9 @@ def adopt(
     wanted: Any = resolve(
         model.kind.run_config, learnt, layer, config_file=config_file, settings=settings, where="finetune"
     )
-    shape = ("cell", "width", "layers", "embedding", "tied", "residual", "norm", "ngrams")
-    changed = [name for name in shape if getattr(wanted.model, name) != own["model"][name]]
+    shape = ("cell", "width", "layers", "embedding", "tied", "residual", "norm", "ngrams", "cache")
+    before: Any = model.kind.run_config.model_validate(own)
+    changed = [name for name in shape if getattr(wanted.model, name) != getattr(before.model, name)]
     if changed:
         raise UsageError(
             f"fine-tuning keeps the network as it is; model.{changed[0]} cannot change",

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from bowerbird import __version__
 from bowerbird.base.config import Config
-from bowerbird.base.errors import UsageError
+from bowerbird.base.errors import NotFound, UsageError
 from bowerbird.base.files import read_json, write_json, write_whole
 from bowerbird.data.dataset import Dataset
 from bowerbird.evaluation.evaluate import compare, evaluate
@@ -18,6 +18,7 @@ from bowerbird.evaluation.page import html
 from bowerbird.evaluation.report import Report, per_unit
 from bowerbird.kinds.loaded import Model
 from bowerbird.runs.run import Run
+from bowerbird.workspace import Workspace
 
 
 class JudgeConfig(Config):
@@ -84,6 +85,24 @@ def run_of(bundle: Path) -> Run | None:
     """The run that a checkpoint's bundle lies in."""
     folder = bundle.parent.parent.parent
     return Run.open(folder) if (folder / "run.json").exists() else None
+
+
+def own_dataset(model: Model, workspace: Workspace) -> Dataset:
+    """The dataset a model learnt from, found by its digest.
+
+    Raises:
+        NotFound: nobody here knows where it is.
+    """
+    digest = model.bundle.manifest["lineage"]["dataset"]
+    run = run_of(model.bundle.path)
+    place = run.record["dataset"]["path"] if run else workspace.find_dataset(digest)
+    if place is None or not Path(place).exists():
+        raise NotFound(
+            "the dataset this model learnt from is not known here",
+            where=digest,
+            hint="name it: --dataset DATASET",
+        )
+    return Dataset.open(place)
 
 
 def known_scores(model: Model) -> dict[str, float]:

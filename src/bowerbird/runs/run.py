@@ -15,13 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from bowerbird.base.config import Config
 from bowerbird.base.digest import seal_holds, sealed
-from bowerbird.base.errors import CorruptFile, DataError, NotFound, Refused, storage_errors
-from bowerbird.base.files import check_format, read_json, whole_folder, write_json
+from bowerbird.base.errors import CorruptFile, DataError, NotFound
+from bowerbird.base.files import check_format, held, read_json, whole_folder, write_json
 from bowerbird.data.dataset import Dataset
 from bowerbird.kinds import KINDS
 from bowerbird.kinds.kind import Kind
@@ -124,18 +123,8 @@ class Run:
         Raises:
             Refused: another process holds it.
         """
-        lock = FileLock(self.path / ".lock", blocking=False)
-        try:
-            with storage_errors(self.path):
-                lock.acquire()
-        except Timeout as error:
-            raise Refused(
-                "another process is training this run", where=self.path, hint="wait for it, or stop it first"
-            ) from error
-        try:
+        with held(self.path, "another process is training this run"):
             yield
-        finally:
-            lock.release()
 
 
 def checkpoint_name(step: int) -> str:

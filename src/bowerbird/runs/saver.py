@@ -87,6 +87,7 @@ def model_card(kind: Kind, settings: dict[str, Any], dataset: Dataset, parameter
     return (
         f"# A {kind.name} model made with bowerbird\n\n"
         f"- network: {model['layers']} x {model['cell']}, {model['width']} wide, {parameters:,} parameters\n"
+        f"{_counted(model)}"
         f"- learnt from: {train['documents']:,} documents, {train['bytes']:,} bytes "
         f"(dataset {dataset.digest})\n"
         f"- codec: {dataset.codec.name}, {dataset.codec.vocab_size:,} tokens; structure: {dataset.structure}\n\n"
@@ -95,3 +96,10 @@ def model_card(kind: Kind, settings: dict[str, Any], dataset: Dataset, parameter
         "reports how much. It knows no facts, and what it says was said by nobody.\n\n"
         "The texts it learnt from keep their own licence; see the dataset's ledger.\n"
     )
+
+
+def _counted(model: dict[str, Any]) -> str:
+    """What the card says of the n-grams in a bundle, which can be read by whoever has it."""
+    if not model.get("ngrams"):
+        return ""
+    return f"- counts: every sequence of up to {model['ngrams']} tokens of its training text, legible in the weights\n"

@@ -10,9 +10,9 @@ from typing import Any
 
 
 @contextmanager
-def interruptible() -> Iterator[threading.Event]:
+def interruptible(asked: threading.Event | None = None) -> Iterator[threading.Event]:
     """An event that Ctrl-C or a polite kill sets; a second Ctrl-C breaks off at once."""
-    asked = threading.Event()
+    asked = asked or threading.Event()
 
     def ask(number: int, frame: Any) -> None:
         if asked.is_set() and number == signal.SIGINT:

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from bowerbird.base.device import check_precision, pick_device, seed_noise, use_threads
-from bowerbird.base.errors import Diverged, Interrupted
+from bowerbird.base.errors import BudgetTooShort, Diverged, Interrupted
 from bowerbird.base.journal import Journal
 from bowerbird.data.dataset import Dataset
 from bowerbird.kinds.kind import Kind, RunSettings, Validation
@@ -113,6 +113,7 @@ class Training:
 
         Raises:
             Interrupted: it was asked to stop; the state is saved.
+            BudgetTooShort: there is no time for a single step of a new run.
             Diverged: the loss stopped being a number three times over.
         """
         if self.step == 0:
@@ -127,6 +128,14 @@ class Training:
             self._plot()
             self._plot()  # again: the first also loaded the library, the second tells what the end will cost
         self.timing.begin(self.pace.progress(self.step))
+        if self.step == 0 and self.timing.left() <= 0:
+            needed = self.clock() - self.began - self.timing.left()
+            raise BudgetTooShort(
+                f"the time was over before the first step: setting up, looking at held-out text and saving "
+                f"take {needed:.1f} s here",
+                where=self.run.path,
+                hint=f"give --minutes {math.ceil(needed / 6 * 2) / 10:.1f} or more",
+            )
         batch = self.kind.batch(self.dataset, self.config)
         while True:
             self.step = train_loop(

@@ -45,9 +45,7 @@ class TokenRequest:
 
 
 @dataclass
-class Stream:
-    """A request that runs, and the noise it draws one number a token from."""
-
+class _Stream:
     request: TokenRequest
     noise: np.random.Generator
     made: int = 0
@@ -59,7 +57,7 @@ class TokenSession:
     def __init__(self, network: RNN, slots: int = TILE):
         self.network = network.eval()
         self.slots = -(-slots // TILE) * TILE
-        self._streams: list[Stream | None] = [None] * self.slots
+        self._streams: list[_Stream | None] = [None] * self.slots
         device = network.embedding.weight.device
         self._state = tuple(part.clone() for part in network.start(self.slots))
         self._logits = torch.zeros(self.slots, network.vocab_size, device=device)
@@ -72,7 +70,8 @@ class TokenSession:
         if None not in self._streams:
             return None
         slot = self._streams.index(None)
-        logits, state = read_prompt(self.network, request.prompt)
+        prompt = torch.from_numpy(np.ascontiguousarray(request.prompt, np.int64)).to(self._device)
+        logits, state = read_prompt(self.network, prompt)
         for mine, value in zip(self._state, state, strict=True):
             mine[slot] = value[0]
         self._logits[slot] = logits
@@ -80,8 +79,8 @@ class TokenSession:
         self._banned[slot] = False
         self._banned[slot, sorted(request.banned)] = True
         self._used[slot] = False
-        self._used[slot, torch.from_numpy(np.unique(request.prompt)).to(self._device)] = True
-        self._streams[slot] = Stream(request, np.random.default_rng(request.seed))
+        self._used[slot, prompt] = True
+        self._streams[slot] = _Stream(request, np.random.default_rng(request.seed))
         return slot
 
     @torch.no_grad()
@@ -92,7 +91,7 @@ class TokenSession:
         if not streams:
             return []
         allowed = self._logits[rows].masked_fill(self._banned[rows], -torch.inf)
-        tokens = sample(allowed, self._used[rows], streams)
+        tokens = sample(allowed, self._used[rows], streams)  # row by row: only products need tiles
         self._used[rows].scatter_(1, tokens[:, None], True)
         chunks = []
         for slot, (stream, token) in enumerate(zip(streams, tokens.tolist(), strict=True)):
@@ -121,24 +120,15 @@ class TokenSession:
         self._logits[rows] = logits.float()
 
 
-@torch.no_grad()
-def read_prompt(network: RNN, prompt: NDArray[np.int64]) -> tuple[Tensor, State]:
-    """Logits (V,) of the token after a prompt, and the state of one row.
-
-    Raises:
-        ValueError: the prompt is empty, or has tokens that the network does not.
-    """
-    if not len(prompt) or prompt.min() < 0 or prompt.max() >= network.vocab_size:
-        raise ValueError(f"a prompt is one or more tokens of 0 to {network.vocab_size - 1}")
-    tokens = torch.from_numpy(np.ascontiguousarray(prompt, np.int64)).to(network.embedding.weight.device)
+def read_prompt(network: RNN, prompt: Tensor) -> tuple[Tensor, State]:
+    """Logits (V,) after a prompt (tokens,), and the state of its one row."""
     state = network.start(1)
-    for first in range(0, len(tokens), _PROMPT_CHUNK):
-        part = tokens[first : first + _PROMPT_CHUNK]
-        logits, state = network(part[None], state)
+    for first in range(0, len(prompt), _PROMPT_CHUNK):
+        logits, state = network(prompt[None, first : first + _PROMPT_CHUNK], state)
     return logits[0, -1].float(), state
 
 
-def sample(logits_BV: Tensor, used_BV: Tensor, streams: list[Stream | None]) -> Tensor:
+def sample(logits_BV: Tensor, used_BV: Tensor, streams: list[_Stream | None]) -> Tensor:
     """One token a row, (B,) int64, by each row's own settings and noise. Rows without a stream get 0."""
     requests = [stream.request if stream else None for stream in streams]
 

@@ -1,0 +1,61 @@
+"""The settings of a text run and of one request for text."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from bowerbird.base.config import Config
+from bowerbird.base.device import Precision
+from bowerbird.learning.optimizers import OptimizerConfig
+from bowerbird.models.rnn import RNNConfig
+
+
+class MixConfig(Config):
+    """Old data read beside the new in fine-tuning, against forgetting."""
+
+    dataset: str | None = None
+    """Its folder; it must be in the model's codec."""
+    share: float = Field(0.25, ge=0, lt=1)
+    """Share of each batch's rows that read the old data."""
+
+
+class TextRun(Config):
+    """The settings of a run."""
+
+    seed: int = Field(1, ge=0, lt=1 << 63)
+    """Of everything random in the run."""
+    batch_size: int = Field(32, ge=1)
+    """Rows, each a stream of its own through the text."""
+    length: int = Field(64, ge=1)
+    """Tokens a row reads in one step, and as far back as gradients reach; the state goes on."""
+    model: RNNConfig = RNNConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    mix: MixConfig = MixConfig()
+    freeze: tuple[str, ...] = ()
+    """Parts that do not learn: beginnings of parameter names, as `embedding` or `cells.0`."""
+    patience: int | None = Field(8, ge=1)
+    """Evaluations without a better one before the run ends early; null never ends it."""
+    evaluate_every: int | None = Field(None, ge=1)
+    """Steps between evaluations; None is a twentieth of the run."""
+    device: str | None = None
+    """`cpu`, `cuda` or `cuda:N`; null is CUDA where there is one."""
+    threads: int | None = Field(None, ge=1)
+    """Of the processor; null is all it may use."""
+    precision: Precision = "float32"
+    """Of products in training; weights and state stay float32."""
+
+
+class TextRequest(Config):
+    """One request for text."""
+
+    prompt: str = ""
+    n: int = Field(1, ge=1, le=4096)
+    length: int = Field(400, ge=1, le=1_000_000)
+    """The most tokens to make."""
+    temperature: float = Field(0.8, ge=0, le=10)
+    top_k: int | None = Field(None, ge=1)
+    top_p: float | None = Field(None, gt=0, le=1)
+    min_p: float | None = Field(None, ge=0, le=1)
+    repetition_penalty: float = Field(1.0, gt=0, le=10)
+    stop: tuple[str, ...] = ()
+    seed: int = Field(0, ge=0, lt=1 << 63)

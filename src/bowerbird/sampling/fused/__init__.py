@@ -1,1 +1,0 @@
-"""The decode loop compiled: network, n-grams and sampling for many tokens a call. Needs numba."""
