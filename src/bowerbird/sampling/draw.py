@@ -50,12 +50,10 @@ def draw(
             likeliest += 1
         return likeliest
     colder = F(1) / max(F(temperature), _COLDEST)
-    total = _ZERO
     for token in range(size):
         chances[token] = exponential((chances[token] - most) * colder)
-        total += chances[token]
-    if settings[TOP_K] < size or settings[TOP_P] < 2.0:
-        _keep_likeliest(chances, size, settings[TOP_K], settings[TOP_P], total, ranks)
+    if settings[TOP_K] < size or settings[TOP_P] < 1.0:
+        _keep_likeliest(chances, size, settings[TOP_K], settings[TOP_P], ranks)
     floor = F(settings[MIN_P])  # the likeliest token's chance is 1 here
     if floor > _ZERO:
         for token in range(size):
@@ -80,11 +78,60 @@ def _at_quantile(chances: Any, size: int, noise: float) -> int:
 
 
 @compiled
-def _keep_likeliest(chances: Any, size: int, top_k: float, top_p: float, total: Any, ranks: Any) -> None:
+def _drop_tail(chances: Any, size: int, top_p: float, ranks: Any) -> None:
+    """Chances of 0 for the least likely, as many as leave the share `top_p` or more.
+
+    Whatever is below its share of what may be left out, is left out; only what remains is ordered, in a heap
+    with the least likely on top. So the cost is that of what is dropped, not of what is kept.
+    """
+    total = 0.0
+    for token in range(size):
+        total += np.float64(chances[token])
+    floor, left, heap = F((1.0 - top_p) * total / size * 0.999), 0.0, 0
+    for token in range(size):
+        if chances[token] >= floor and chances[token] > _ZERO:
+            left += np.float64(chances[token])
+            ranks[heap] = token
+            heap += 1
+        else:
+            chances[token] = _ZERO
+    for parent in range(heap // 2 - 1, -1, -1):
+        _sift_least(chances, ranks, parent, heap)
+    while heap > 1:
+        least = ranks[0]
+        left -= np.float64(chances[least])
+        if left < top_p * total:
+            return
+        chances[least] = _ZERO
+        heap -= 1
+        ranks[0] = ranks[heap]
+        _sift_least(chances, ranks, 0, heap)
+
+
+@compiled
+def _sift_least(chances: Any, ranks: Any, parent: int, size: int) -> None:
+    """Let an entry sink below less likely ones; as `_sift`, the other way round."""
+    entry = ranks[parent]
+    while 2 * parent + 1 < size:
+        child = 2 * parent + 1
+        if child + 1 < size and _likelier(chances, ranks[child], ranks[child + 1]):
+            child += 1
+        if not _likelier(chances, entry, ranks[child]):
+            break
+        ranks[parent] = ranks[child]
+        parent = child
+    ranks[parent] = entry
+
+
+@compiled
+def _keep_likeliest(chances: Any, size: int, top_k: float, top_p: float, ranks: Any) -> None:
     """Chances of 0 for all but the `top_k` likeliest, and of those all but the first `top_p` of their sum.
 
     A heap, because most requests keep few of many tokens.
     """
+    if top_k >= size:
+        _drop_tail(chances, size, top_p, ranks)
+        return
     for token in range(size):
         ranks[token] = token
     for parent in range(size // 2 - 1, -1, -1):
@@ -93,11 +140,8 @@ def _keep_likeliest(chances: Any, size: int, top_k: float, top_p: float, total: 
     sum_kept = 0.0
     while left and size - left < top_k:  # the likeliest so far lie behind the heap, the last found first
         sum_kept += np.float64(chances[ranks[0]])
-        if top_k >= size and sum_kept >= top_p * total:
-            left = _pop(chances, ranks, left)
-            break
         left = _pop(chances, ranks, left)
-    if top_k < size and top_p < 2.0:
+    if top_p < 1.0:
         before, place = 0.0, size
         while place > left and before < top_p * sum_kept:
             place -= 1

@@ -20,6 +20,7 @@ from bowerbird.sampling.vectors import tile
 
 _ONE = F(1)
 _tile_8x1, _tile_4x1 = tile(8, 1), tile(4, 1)
+_tile_2x4, _tile_2x1 = tile(2, 4), tile(2, 1)
 _tile_1x4, _tile_1x1 = tile(1, 4), tile(1, 1)
 
 
@@ -222,16 +223,27 @@ def _multiply(layout: Any, number: int, inputs: Any, slots: Any, active: int, ou
                 _tile_8x1(weights, place, size, inputs, slots, first, outputs, column, biases, bias + column)
             if fours > eights:
                 _tile_4x1(weights, place, size, inputs, slots, eights, outputs, column, biases, bias + column)
-    for first in range(fours, active):
+    pairs = active - active % 2
+    if pairs > fours:
         panel = 0
-        while panel + 4 <= panels:
-            place, column = at + panel * size * PANEL, panel * PANEL
-            _tile_1x4(weights, place, size, inputs, slots, first, outputs, column, biases, bias + column)
-            panel += 4
         while panel < panels:
             place, column = at + panel * size * PANEL, panel * PANEL
-            _tile_1x1(weights, place, size, inputs, slots, first, outputs, column, biases, bias + column)
-            panel += 1
+            if panel + 4 <= panels:
+                _tile_2x4(weights, place, size, inputs, slots, fours, outputs, column, biases, bias + column)
+                panel += 4
+            else:
+                _tile_2x1(weights, place, size, inputs, slots, fours, outputs, column, biases, bias + column)
+                panel += 1
+    if active > pairs:
+        panel = 0
+        while panel < panels:
+            place, column = at + panel * size * PANEL, panel * PANEL
+            if panel + 4 <= panels:
+                _tile_1x4(weights, place, size, inputs, slots, pairs, outputs, column, biases, bias + column)
+                panel += 4
+            else:
+                _tile_1x1(weights, place, size, inputs, slots, pairs, outputs, column, biases, bias + column)
+                panel += 1
 
 
 @compiled
