@@ -199,3 +199,27 @@ def test_without_numba_and_for_other_cells_the_plain_path_is_taken(monkeypatch: 
     monkeypatch.delitem(sys.modules, "bowerbird.sampling.fused_session")
     monkeypatch.setitem(sys.modules, "bowerbird.sampling.kernels", None)
     assert isinstance(open_session(network("lstm"), 1), TokenSession)
+
+
+def test_a_network_that_learns_on_is_laid_out_again_and_else_not() -> None:
+    torch.manual_seed(5)
+    model = RNN(RNNConfig(width=16, embedding=8, ngrams=3), V).eval()
+    assert model.ngrams is not None
+    jobs = [request(ends=frozenset())]
+    before = FusedSession(model, 1)
+    first = made(before, jobs)
+    assert FusedSession(model, 1)._layout is before._layout
+    with torch.no_grad():
+        model.bias.add_(torch.linspace(-3, 3, V))
+    second = made(FusedSession(model, 1), jobs)
+    model.ngrams.add(*count(gram_keys(text(V), model.ngrams.order, V)))
+    third = made(FusedSession(model, 1), jobs)
+    assert third == made(TokenSession(model), jobs)
+    assert first != second != third
+
+
+@pytest.mark.parametrize(("width", "streams", "most"), [(48, 1, 32), (48, 500, 32), (2048, 64, 4)])
+def test_a_large_network_makes_fewer_tokens_a_call(width: int, streams: int, most: int) -> None:
+    session = FusedSession(RNN(RNNConfig(width=width, embedding=8), V), 1)
+    assert 1 <= session._tokens_a_call(streams) <= most
+    assert session._tokens_a_call(1) >= session._tokens_a_call(streams)

@@ -6,16 +6,19 @@ the network itself, one at a time, and what it then remembers is copied into the
 
 from __future__ import annotations
 
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bowerbird.models.rnn import RNN, State
 from bowerbird.sampling import draw
 from bowerbird.sampling.kernels import decode, recall, room
-from bowerbird.sampling.layout import lay_out
+from bowerbird.sampling.layout import Layout, lay_out
+from bowerbird.sampling.memory import fill_buckets
 from bowerbird.sampling.session import Chunk, FinishReason
 from bowerbird.sampling.tokens import TokenRequest, read_prompt
 
@@ -24,8 +27,30 @@ _BLOCK = 64
 _MOST_QUANTUM = 32
 _CALL_SECONDS = 0.01
 """About how long a call takes, after which streams may come and go."""
+_FEW, _FEW_SECONDS = 4, 0.06
+"""Handing over costs as much as some tokens do: so many are made in a call that takes no longer than this."""
 _SUMS_A_SECOND, _BYTES_A_SECOND = 4e10, 3e10
 """Weights multiplied and read by a middling processor, to guess how long a token takes."""
+
+
+_Seen = list[tuple[Tensor, int, int]]
+_laid_out: weakref.WeakKeyDictionary[RNN, tuple[_Seen, Layout]] = weakref.WeakKeyDictionary()
+
+
+def _kept_layout(network: RNN) -> Layout:
+    """The network's layout, made anew only if it has learnt since: a short text must not pack it all again."""
+    tensors = [*network.parameters(), *network.buffers()]
+    seen = [(tensor, tensor.data_ptr(), tensor._version) for tensor in tensors]
+    kept = _laid_out.get(network)
+    if kept is not None and len(kept[0]) == len(seen):
+        pairs = zip(kept[0], seen, strict=True)
+        if all(old[0] is new[0] and old[1:] == new[1:] for old, new in pairs):
+            return kept[1]
+    layout = lay_out(network)
+    if len(layout.contexts):
+        fill_buckets(layout.contexts, layout.buckets)
+    _laid_out[network] = (seen, layout)
+    return layout
 
 
 class FusedSession:
@@ -38,7 +63,7 @@ class FusedSession:
         self.network = network.eval()
         self.slots = slots
         self._quantum = quantum
-        self._layout = lay_out(network)
+        self._layout = _kept_layout(network)
         self._rows = room(self._layout, slots)
         self._requests: list[TokenRequest | None] = [None] * slots
         self._noise = [np.random.default_rng(0)] * slots
@@ -102,7 +127,8 @@ class FusedSession:
         weights = self._layout.weights
         blocks = -(-active // _BLOCK)
         seconds = active * weights.size / _SUMS_A_SECOND + blocks * weights.nbytes / _BYTES_A_SECOND
-        return max(1, min(self._quantum, int(_CALL_SECONDS / seconds)))
+        few = min(_FEW, int(_FEW_SECONDS / seconds))
+        return min(self._quantum, max(1, few, int(_CALL_SECONDS / seconds)))
 
     def _decode(self, slots: NDArray[np.int64]) -> None:
         told = (self._limits, self._uniform, self._tokens, self._counts, self._ended)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bowerbird.sampling.draw import BANNED, END, SETTINGS, USED, draw
 from bowerbird.sampling.layout import PANEL, Floats, Layout, Wholes
 from bowerbird.sampling.mathematics import F, compiled, sigmoid, tanh
-from bowerbird.sampling.memory import add_counted, add_past, fill_buckets, remember
+from bowerbird.sampling.memory import add_counted, add_past, remember
 from bowerbird.sampling.vectors import tile
 
 _ONE = F(1)
@@ -59,9 +59,7 @@ class Rows(NamedTuple):
 
 
 def room(layout: Layout, slots: int) -> Rows:
-    """Rows for so many slots, and the layout's buckets filled."""
-    if len(layout.contexts):
-        fill_buckets(layout.contexts, layout.buckets)
+    """Rows for so many slots."""
     layers = len(layout.norms) - 1
     products = -(-layout.gates * layout.width // PANEL) * PANEL
     widest = max(layout.width, layout.embedded.shape[1])

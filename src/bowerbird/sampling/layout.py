@@ -64,7 +64,7 @@ class Layout(NamedTuple):
     symbols: NDArray[np.int32]
     shares: Floats
     buckets: NDArray[np.int32]
-    """(a power of two,) places in `contexts` by hash, -1 where there is none."""
+    """(a power of two,) places in `contexts` by hash, -1 where there is none; filled by `memory.fill_buckets`."""
     by_known: Floats
     """(K, K - 1)."""
     window: int
