@@ -134,6 +134,17 @@ def test_pieces_say_how_many_tokens_and_why_they_end(model: Model) -> None:
         assert made == 25 if sample.finish_reason == "length" else made < 25
 
 
+def test_tokens_made_after_a_stop_string_are_not_counted(model: Model) -> None:
+    text = model.generate(prompt="the ", length=40, seed=5)[0].text
+    stop = text[20:23]
+    end = text.find(stop) + len(stop)
+    with Engine({"tiny": model}) as engine:
+        request = model.request(prompt="the ", length=40, seed=5, stop=(stop,))
+        pieces = list(engine.submit("tiny", request))
+    assert "".join(piece.text for piece in pieces) == text[: end - len(stop)]
+    assert sum(piece.tokens for piece in pieces) == len(model.codec.encode(text[:end]))
+
+
 def test_one_hand_over_a_step_brings_all_pieces_to_an_event_loop(
     paced: Engine, pace: threading.Semaphore
 ) -> None:
