@@ -56,7 +56,7 @@ def sweep(
     steps
         Training steps of each trial, instead of minutes.
     model
-        The recurrence, where it is not varied: lstm, gru or rnn.
+        The recurrence, where it is not varied: lstm, gru, rnn or mingru.
     size
         small, medium or large, where it is not varied.
     seed
