@@ -27,10 +27,10 @@ _MOST_DENSE = 1 << 26
 """Numbers in the dense table of the lowest orders."""
 
 
-def highest_order(vocab_size: int, tables: int = 1) -> int:
-    """The longest n-grams whose keys fit into 64 bits, with as many tables side by side."""
+def highest_order(vocab_size: int) -> int:
+    """The longest n-grams whose keys fit into 64 bits, with room for a few tables side by side."""
     order = 1
-    while tables * (order + 1) * vocab_size ** (order + 1) < _MOST_KEYS:
+    while (order + 1) * vocab_size ** (order + 1) < _MOST_KEYS:
         order += 1
     return order
 
