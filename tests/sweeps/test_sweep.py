@@ -259,7 +259,7 @@ def test_varying_size_and_cell_fills_in_the_other_settings_anew(tiny_dataset: Pa
     )  # fmt: skip
     large = plan.config({"size": "large", "model.cell": "gru"}).model_dump()["model"]
     small = plan.config({"size": "small", "model.cell": "lstm"}).model_dump()["model"]
-    assert (large["width"], large["cell"], small["width"], small["cell"]) == (768, "gru", 256, "lstm")
+    assert (large["width"], large["cell"], small["width"], small["cell"]) == (768, "gru", 192, "lstm")
     assert "--model gru --size large" in plan.train_command(
         Path("x"), {"size": "large", "model.cell": "gru"}, 1
     )

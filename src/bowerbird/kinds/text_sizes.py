@@ -15,11 +15,12 @@ from bowerbird.base.shelf import Shelf
 from bowerbird.data.dataset import Dataset
 from bowerbird.models.cells import CELLS
 
-SIZES = Shelf("size", small=256, medium=384, large=768)
-"""Width at each size."""
+SIZES = Shelf("size", small=(128, 192), medium=(192, 384), large=(768, 768))
+"""Width at each size, in up to `_BRIEF_MINUTES` and in more: a narrow network reads more text in a short time."""
+_BRIEF_MINUTES = 5.0
 
-_TOKENS_A_SECOND = 30_000
-"""Read in training by 384 units on two cores; other widths are taken to cost by their square."""
+_SECONDS_A_TOKEN, _SECONDS_A_WEIGHT = 2.29e-5, 7.1e-11
+"""Of training on two cores: whatever the width, and for each of its square. Fitted to 192, 256 and 384."""
 _WITHOUT_BFLOAT16 = 0.55
 """Share of that on a processor without bfloat16."""
 _LITTLE_TOKENS = 50_000
@@ -35,7 +36,7 @@ def recommend(dataset: Dataset, model: str, size: str, minutes: float | None) ->
     """Settings for a run of `minutes` (None: steps were given) of the cell `model` over this dataset."""
     CELLS[model]  # a wrong name is an error before any work
     tokens = int(dataset.info["splits"]["train"]["tokens"])
-    width = SIZES[size]
+    width = SIZES[size][0 if minutes is not None and minutes <= _BRIEF_MINUTES else 1]
     pieces = dataset.codec.vocab_size >= _PIECES
     dropout = _dropout(tokens, width, minutes)
     return {
@@ -65,6 +66,6 @@ def _dropout(tokens: int, width: int, minutes: float | None) -> float:
     """More for each time the text will be read over."""
     if minutes is None:
         return 0.1 if tokens > 8 * _LITTLE_TOKENS else 0.3
-    speed = _TOKENS_A_SECOND * (384 / width) ** 2 * (1.0 if bfloat16_on_cpu() else _WITHOUT_BFLOAT16)
-    passes = minutes * 60 * speed / max(tokens, 1)
+    speed = 1 / (_SECONDS_A_TOKEN + _SECONDS_A_WEIGHT * width**2)
+    passes = minutes * 60 * speed * (1.0 if bfloat16_on_cpu() else _WITHOUT_BFLOAT16) / max(tokens, 1)
     return next((rate for most, rate in _DROPOUT if passes < most), 0.5)
