@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from bowerbird.base.shelf import Shelf
-from bowerbird.data.sources import abc, archive, demo, demo_tunes, docx, epub, html, midi, pdf, rows, scores, table, text
+from bowerbird.data.sources import (
+    abc,
+    archive,
+    demo,
+    demo_tunes,
+    docx,
+    epub,
+    html,
+    midi,
+    pdf,
+    rows,
+    scores,
+    table,
+    text,
+)
 from bowerbird.data.sources.source import Source
 
 SOURCES: Shelf[Source] = Shelf(
@@ -32,11 +46,7 @@ SOURCES: Shelf[Source] = Shelf(
 def source_for(suffix: str, kind: str = "text") -> Source | None:
     """The source that reads files of a suffix such as `.txt` for a kind of model."""
     return next(
-        (
-            source
-            for source in SOURCES.values()
-            if suffix in source.suffixes and source.kind in (kind, None)
-        ),
+        (source for source in SOURCES.values() if suffix in source.suffixes and source.kind in (kind, None)),
         None,
     )
 

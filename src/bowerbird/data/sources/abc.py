@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from bowerbird.base.errors import MissingExtra
 from bowerbird.data.item import Item, Rejected
@@ -77,9 +78,11 @@ def parsed(lines: list[str], opened: Opened, config: GatherConfig) -> Tune:
         Unusable: with what is wrong in it.
         MissingExtra: music21 is not installed.
     """
-    if sum(map(len, lines)) > MOST_CHARACTERS:
+    if sum(len(line) + 1 for line in lines) > MOST_CHARACTERS:
         raise Unusable(f"longer than {MOST_CHARACTERS} characters")
     _check_header(lines)
+    if _field(lines, "M") is None and _field(lines, "L") is None:
+        lines = [lines[0], "L:1/8", *lines[1:]]  # what the standard has where neither is said
     text = "\n".join(line if _FIELD.match(line) else _SILENT.sub("", line) for line in lines)
     try:
         with quiet():
@@ -87,7 +90,7 @@ def parsed(lines: list[str], opened: Opened, config: GatherConfig) -> Tune:
     except ImportError:
         raise MissingExtra("reading ABC", "music") from None
     with quiet():
-        converter = ConverterABC()
+        converter: Any = ConverterABC()
         try:
             converter.parseData(text + "\n")
         except Exception as error:

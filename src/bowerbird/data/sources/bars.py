@@ -75,7 +75,7 @@ def grid(measures: Sequence[Measure]) -> tuple[list[Metre], Callable[[int], int]
 
     Short bars that fill one together (around a double bar or a repeat sign) become one. One that begins
     the piece or a repeat is silent before its notes, any other short one after them. A bar that is too
-    long has a metre of its own.
+    long has a metre of its own. An eighth of a bar or less is taken for a mistake.
 
     Raises:
         Unusable: no metre fits a bar.
@@ -88,6 +88,17 @@ def grid(measures: Sequence[Measure]) -> tuple[list[Metre], Callable[[int], int]
     at, line = 0, 0
     while at < len(measures):
         measure = measures[at]
+        if (
+            metres
+            and 8 * measure.length <= metres[-1].ticks
+            and _together(measures, at) == 1
+            and not measure.opens
+        ):
+            # What a mistake in a bar left over: its notes fall on the bar line.
+            olds.append(measure.start)
+            news.append(line)
+            at += 1
+            continue
         full = measure.metre.ticks
         together = _together(measures, at)
         bars = [measure.metre]

@@ -10,7 +10,7 @@ from bowerbird.data.item import Item, Rejected
 from bowerbird.data.sources import abc, scores
 from bowerbird.data.sources.demo import place
 from bowerbird.data.sources.source import GatherConfig, Opened, Reader, Source, Unusable, on_disk
-from bowerbird.data.tune import NotATune, parse
+from bowerbird.data.tune import VOICES
 
 LICENCE = "public domain"
 
@@ -23,20 +23,11 @@ def read_tunes(opened: Opened, config: GatherConfig) -> Iterator[Item | Rejected
 
 def read_chorales(opened: Opened, config: GatherConfig) -> Iterator[Item | Rejected]:
     """Chorales of Johann Sebastian Bach, those for four voices."""
-    four = config.model_copy(update={"voices": 4}) if config.voices == "auto" else config
     for path in sorted(place("demo:chorales").glob("*.mxl")):
-        for found in _each(scores.read, path, opened, four):
-            if config.voices == "auto" and isinstance(found, Item) and _voices(found) != 4:
-                yield Rejected(found.origin, "not for four voices")
-            else:
-                yield found
-
-
-def _voices(item: Item) -> int:
-    try:
-        return parse(item.content).voices
-    except NotATune:
-        return 0
+        if scores.unpacked(path.read_bytes()).count(b"<score-part ") == VOICES:
+            yield from _each(scores.read, path, opened, config)
+        else:
+            yield Rejected(f"{opened.origin}#{path.name}", "not for four voices")
 
 
 def _each(reader: Reader, path: Path, opened: Opened, config: GatherConfig) -> Iterator[Item | Rejected]:

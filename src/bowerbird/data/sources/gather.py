@@ -40,7 +40,7 @@ def gather(
         if source.startswith(demo.PREFIX):
             meant = SOURCES[source].kind  # raises UnknownName with the nearest
             if meant not in (kind, None):
-                raise UsageError(f"{source} is {meant}, not {kind}", hint=f"--kind {meant}")
+                raise UsageError(f"{source} is for {meant}, not for {kind}", hint=f"--kind {meant}")
             demo.place(source)
             found.append((source, True))
         else:

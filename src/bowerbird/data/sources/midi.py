@@ -28,7 +28,7 @@ def read(opened: Opened, config: GatherConfig) -> Iterator[Item]:
     except ImportError:
         raise MissingExtra("reading MIDI", "music") from None
     try:
-        score = Score.from_midi(content)
+        score: Any = Score.from_midi(content)
     except Exception as error:
         detail = " ".join(str(error).split())[:120]
         raise Unusable(f"a damaged MIDI file: {detail}") from None
@@ -42,7 +42,7 @@ def read(opened: Opened, config: GatherConfig) -> Iterator[Item]:
         raise Unusable("a note at a negative time")
     end = max(note.time + note.duration for track in tracks for note in track.notes)
     _check_time(score, end)
-    per_quarter = score.ticks_per_quarter
+    per_quarter = int(score.ticks_per_quarter)
 
     def ticks(time: int) -> int:
         return (2 * time * TICKS + per_quarter) // (2 * per_quarter)
@@ -51,7 +51,9 @@ def read(opened: Opened, config: GatherConfig) -> Iterator[Item]:
         Part(
             str(track.name).strip()[:80],
             [
-                Sound(ticks(note.time), max(ticks(note.time + note.duration), ticks(note.time) + 1), note.pitch)
+                Sound(
+                    ticks(note.time), max(ticks(note.time + note.duration), ticks(note.time) + 1), note.pitch
+                )
                 for note in track.notes
             ],
         )
@@ -101,7 +103,9 @@ def _check_time(score: Any, end: int) -> None:
             tempo = f"{60e6 / micros:.0f}" if micros > 0 else "0 microseconds a beat, no"
             raise Unusable(f"an absurd tempo: {tempo} beats a minute")
     spans = pairwise([*changes, (end, 0)])
-    minutes = sum((after - at) * micros for (at, micros), (after, _) in spans) / score.ticks_per_quarter / 60e6
+    minutes = (
+        sum((after - at) * micros for (at, micros), (after, _) in spans) / score.ticks_per_quarter / 60e6
+    )
     if minutes > MOST_MINUTES:
         raise Unusable(f"it lasts {minutes:.0f} minutes, more than {MOST_MINUTES}")
 
@@ -117,9 +121,7 @@ def measures(changes: list[tuple[int, Metre]], end: int) -> list[Measure]:
     for (at, metre), (after, _) in pairwise([*sorted(marks.items()), (max(end, 1), Metre(4, 4))]):
         for line in range(at, after, metre.ticks):
             last = line + metre.ticks >= after
-            found.append(
-                Measure(line, after - line if last and after < end else metre.ticks, metre)
-            )
+            found.append(Measure(line, after - line if last and after < end else metre.ticks, metre))
     return found
 
 

@@ -6,6 +6,7 @@ import io
 import zipfile
 from collections.abc import Iterator
 from pathlib import PurePosixPath
+from typing import Any
 
 from bowerbird.base.errors import MissingExtra
 from bowerbird.data.item import Item
@@ -21,7 +22,7 @@ def read(opened: Opened, config: GatherConfig) -> Iterator[Item]:
     content = whole(opened, MOST_BYTES)
     suffix = opened.suffix
     if suffix == ".mxl":
-        content = _unpacked(content)
+        content = unpacked(content)
     text = text_of(content)
     if "\0" in text:
         raise Unusable("binary data, not a score")
@@ -36,7 +37,8 @@ def read(opened: Opened, config: GatherConfig) -> Iterator[Item]:
     except ImportError:
         raise MissingExtra("reading scores", "music") from None
     with quiet():
-        converter = ConverterHumdrum() if suffix == ".krn" else ConverterMusicXML()
+        maker: Any = ConverterHumdrum if suffix == ".krn" else ConverterMusicXML
+        converter = maker()
         try:
             converter.parseData(text)
         except Exception as error:
@@ -46,8 +48,12 @@ def read(opened: Opened, config: GatherConfig) -> Iterator[Item]:
     yield Item(tune.text(), opened.origin)
 
 
-def _unpacked(content: bytes) -> bytes:
-    """The first score among the files of a packed one."""
+def unpacked(content: bytes) -> bytes:
+    """The first score among the files of a packed one.
+
+    Raises:
+        Unusable: there is none, or it is damaged or too large.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as packed:
             scores = [
