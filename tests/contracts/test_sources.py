@@ -107,7 +107,12 @@ EXAMPLES: dict[str, Callable[[str], bytes]] = {
     ".tar.gz": lambda words: tarred("poems/one.txt", words, "w:gz"),
     ".tgz": lambda words: tarred("poems/one.txt", words, "w:gz"),
 }
-SUFFIXES = sorted(suffix for source in SOURCES.values() for suffix in source.suffixes)
+SUFFIXES = sorted(
+    suffix for source in SOURCES.values() if source.kind in ("text", None) for suffix in source.suffixes
+)
+MELODIES = sorted(
+    suffix for source in SOURCES.values() if source.kind == "melody" for suffix in source.suffixes
+)
 
 
 def read(path: Path) -> list[Item | Rejected]:
@@ -119,8 +124,23 @@ def test_every_suffix_on_the_shelf_has_an_example_here():
 
 
 def test_no_two_sources_claim_one_suffix():
-    assert len(SUFFIXES) == len(set(SUFFIXES))
+    assert len(SUFFIXES + MELODIES) == len(set(SUFFIXES + MELODIES))
     assert all(source_for(suffix) is not None for suffix in SUFFIXES)
+    assert all(source_for(suffix, "melody") is not None for suffix in MELODIES)
+
+
+@pytest.mark.parametrize("suffix", MELODIES)
+def test_a_melody_is_no_text(suffix: str, tmp_path: Path):
+    path = tmp_path / f"example{suffix}"
+    path.write_bytes(b"anything")
+    assert read(path) == [Rejected(str(path), f"unsupported file type {suffix} (melody: --kind melody)")]
+
+
+@pytest.mark.parametrize("suffix", MELODIES)
+def test_an_empty_melody_is_refused_with_a_reason(suffix: str, tmp_path: Path):
+    path = tmp_path / f"example{suffix}"
+    path.touch()
+    assert list(gather([str(path)], GatherConfig(), kind="melody")) == [Rejected(str(path), "empty file")]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

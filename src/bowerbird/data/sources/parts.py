@@ -18,6 +18,21 @@ PART_BYTES = 256 << 20
 _IN_MEMORY_BYTES = 16 << 20
 
 
+def whole(opened: Opened, most: int) -> bytes:
+    """A file that must be held at once.
+
+    Raises:
+        Unusable: it is empty, or has more than so many bytes.
+    """
+    with opened.open() as stream:
+        content = stream.read(most + 1)
+    if not content:
+        raise Unusable("empty file")
+    if len(content) > most:
+        raise Unusable(f"larger than {most >> 20} MiB")
+    return content
+
+
 @contextmanager
 def seekable(opened: Opened) -> Iterator[BinaryIO]:
     """A stream that seeks quickly: the file itself, or a nameless temporary copy of an archive's member."""

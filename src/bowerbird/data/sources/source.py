@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import Annotated, BinaryIO, Literal, cast
 
 from pydantic import Field
 
 from bowerbird.base.config import Config
 from bowerbird.data.item import Item, Rejected
+from bowerbird.data.tune import VOICES
 
 
 class GatherConfig(Config):
@@ -25,6 +26,8 @@ class GatherConfig(Config):
     """The encoding of files that are not UTF-8, for when guessing it goes wrong."""
     max_archive_bytes: int = Field(default=8 << 30, gt=0)
     """The most that one archive may unpack to, in bytes."""
+    voices: Literal["auto"] | Annotated[int, Field(ge=1, le=VOICES)] = "auto"
+    """How many voices of a piece to keep, from 1, its melody; `auto`: a piece for 2 to 4 voices whole."""
 
 
 class Unusable(Exception):
@@ -81,3 +84,5 @@ class Source:
     noun: str
     suffixes: tuple[str, ...]
     read: Reader
+    kind: str | None = "text"
+    """The kind of model it is for; None for every kind, as an archive is."""
