@@ -86,6 +86,8 @@ def _read(text: str) -> _Part:
             if not bars:
                 bars.append(_Bar(metre, lined=False))
             bars[-1].notes.append(_note(word))
+    if key and bars and head is None:
+        raise NotATune("its first bar has no metre, as M4/4")
     return _Part(key, bars, head)
 
 
@@ -365,7 +367,8 @@ class Notes:
         found.sort(key=lambda note: note[:2])
         last: dict[int, int] = {}
         notes: list[tuple[int, int, int, int]] = []
-        for start, voice, pitch, stop in found:
+        for wanted, voice, pitch, stop in found:
+            start = wanted
             if voice in last:
                 before = notes[last[voice]]
                 start = max(start, before[0] + 1)
