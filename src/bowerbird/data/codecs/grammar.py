@@ -7,7 +7,7 @@ with nothing sounding past it. Each step leaves room for the shortest ending wit
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,7 +184,9 @@ class Grammar:
         """After a note or a bar line."""
         line, width, sounding, left = self._line, self._width, self._sounding, self._left
         stop = line + width
-        voices, first = (), width
+        voices: tuple[int, ...] = ()
+        metres: tuple[int, ...] = ()
+        first = width
         if self._cost + self._needed_after(self._notes + 1, sounding, line, width) <= left:
             first = max(self._at + 1, min(self._ends.values()) - line)
         if self._heard and self._codec.manifold:
@@ -197,7 +199,6 @@ class Grammar:
             end = sounding <= stop and self._notes >= self._least
         else:
             end = self._bars == self._whole and self._notes >= 1
-        metres = ()
         if self._at < 0 and not self._changed and self._bars > 1 and self._fixed is None:
             metres = tuple(self._metres())
         return self._mask(_BETWEEN, (min(first, width), width, voices, bar, end, metres))
@@ -256,7 +257,7 @@ class Grammar:
         at = -1 if bars else self._at
         return max(at + 1, min(self._ends.values()) - line) < width
 
-    def _mask(self, state: int, told: object = None) -> NDArray[np.bool_]:
+    def _mask(self, state: int, told: Any = None) -> NDArray[np.bool_]:
         masks = self._codec.masks
         found = masks.get((state, told))
         if found is None:
@@ -264,13 +265,14 @@ class Grammar:
         return found
 
 
-def _made(codec: Notes, state: int, told: object) -> NDArray[np.bool_]:
+def _made(codec: Notes, state: int, told: Any) -> NDArray[np.bool_]:
     kinds, values = np.array(codec.kinds), np.array(codec.values)
+    mask: NDArray[np.bool_]
     if state == _ENDED:
         mask = kinds == MARKER
         mask[1:] = False
     elif state == _BETWEEN:
-        first, width, voices, bar, end, metres = told  # type: ignore[misc]
+        first, width, voices, bar, end, metres = told
         mask = (kinds == AT) & (values >= first) & (values < width)
         mask |= (kinds == VOICE) & np.isin(values, voices)
         mask |= (kinds == BAR) & bar
