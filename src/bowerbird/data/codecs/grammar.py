@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bowerbird.data.codecs.codec import DOCUMENT_TOKEN
-from bowerbird.data.codecs.notes import AT, BAR, LENGTH, MARKER, METRE, MODE, PITCH, TONIC, VOICE, Notes
+from bowerbird.data.codecs.notes import AT, BAR, LENGTH, METRE, MODE, PITCH, TONIC, VOICE, Notes
 from bowerbird.data.tune import MODES, Key, Metre
 
 LEAST_NOTES = 8
@@ -266,22 +266,22 @@ class Grammar:
 
 
 def _made(codec: Notes, state: int, told: Any) -> NDArray[np.bool_]:
-    kinds, values = np.array(codec.kinds), np.array(codec.values)
-    mask: NDArray[np.bool_]
+    kinds, values, token_of = codec.kind_of, codec.value_of, codec.token_of
+    mask: NDArray[np.bool_] = np.zeros(codec.vocab_size, np.bool_)
     if state == _ENDED:
-        mask = kinds == MARKER
-        mask[1:] = False
+        mask[DOCUMENT_TOKEN] = True
     elif state == _BETWEEN:
         first, width, voices, bar, end, metres = told
-        mask = (kinds == AT) & (values >= first) & (values < width)
-        mask |= (kinds == VOICE) & np.isin(values, voices)
-        mask |= (kinds == BAR) & bar
-        mask |= (kinds == METRE) & np.isin(values, metres)
+        starts = token_of[AT, 0]
+        mask[starts + first : starts + width] = True
+        mask[[token_of[VOICE, voice] for voice in voices]] = True
+        mask[[token_of[METRE, metre] for metre in metres]] = True
+        mask[token_of[BAR, 0]] = bar
         mask[DOCUMENT_TOKEN] = end
     elif state == LENGTH:
         mask = (kinds == LENGTH) & (values <= told)
     elif state == VOICE:
-        mask = (kinds == VOICE) & np.isin(values, told)
+        mask[[token_of[VOICE, voice] for voice in told]] = True
     else:
         mask = kinds == state
         if told is not None:

@@ -161,7 +161,9 @@ class Notes:
         """Of each token: a tonic, the place of a mode or metre, steps, a voice, a pitch."""
         self.token_of = {pair: token for token, pair in enumerate(zip(self.kinds, self.values, strict=True))}
         self.vocab_size = len(self.kinds)
-        self.byte_sizes = (np.array(self.kinds) == PITCH).astype(np.float64)
+        self.kind_of, self.value_of = np.array(self.kinds), np.array(self.values)
+        """(V,) the same."""
+        self.byte_sizes = (self.kind_of == PITCH).astype(np.float64)
         self.masks: dict[Any, NDArray[np.bool_]] = {}
         """Of `grammar`, which tokens are possible in which state; filled as they are met."""
 
