@@ -69,10 +69,12 @@ def test_any_beginning_of_a_tune_can_be_gone_on_from(data: st.DataObject) -> Non
     seed = data.draw(st.integers(0, 9999))
     whole = drawn(codec, Grammar(codec, budget=90), seed, 90)
     prompt = whole[: data.draw(st.integers(0, len(whole)))]
-    grammar = Grammar.of_prompt(codec, [0, *prompt], budget=60)
-    more = drawn(codec, grammar, seed + 1, 60)
+    bars = data.draw(st.one_of(st.none(), st.just(len(parse(codec.decode(whole)).metres) + 2)))
+    grammar = Grammar.of_prompt(codec, [0, *prompt], bars=bars, budget=140)
+    more = drawn(codec, grammar, seed + 1, 140)
     tune: Tune = parse(codec.decode([*prompt, *more]))
     assert len(tune.notes) >= 1
+    assert bars in (None, len(tune.metres))
 
 
 def test_what_breaks_the_rules_of_a_tune_is_refused_as_a_prompt() -> None:
@@ -88,7 +90,7 @@ def test_what_breaks_the_rules_of_a_tune_is_refused_as_a_prompt() -> None:
     for prompt, words in wrong:
         with pytest.raises(ValueError, match=words):
             Grammar.of_prompt(codec, prompt)
-    with pytest.raises(ValueError, match="1 bars are too few"):
+    with pytest.raises(ValueError, match="bars = 1 is too few"):
         Grammar.of_prompt(codec, good, bars=1)
 
 

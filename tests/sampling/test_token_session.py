@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from bowerbird.data.codecs.grammar import Grammar
+from bowerbird.data.codecs.notes import Notes
+from bowerbird.data.tune import Metre, parse
 from bowerbird.models.cells import CELLS
 from bowerbird.models.rnn import RNN, RNNConfig
 from bowerbird.sampling.fused_session import FusedSession
@@ -281,3 +284,16 @@ def test_both_paths_make_the_same_guided_tokens() -> None:
             for path in PATHS.values()
         )
         assert one == other
+
+
+def test_a_network_that_knows_nothing_makes_whole_tunes_by_their_grammar(sessions: Sessions) -> None:
+    codec = Notes(metres=(Metre(4, 4), Metre(3, 4)), voices=(1, 2))
+    torch.manual_seed(3)
+    model = RNN(RNNConfig(cell="lstm", width=16, embedding=8), codec.vocab_size).eval()
+    jobs = [
+        request(prompt=np.array([0]), length=90, seed=seed, guide=Grammar(codec, bars=4, budget=90))
+        for seed in range(8)
+    ]
+    for tokens, reason in made(sessions, model, jobs):
+        assert reason == "stop"
+        assert len(parse(codec.decode(tokens)).metres) == 4

@@ -111,7 +111,7 @@ class Grammar:
         if bars is not None:
             after = self._line + (bars - self._bars + 1) * self._width
             if bars < max(self._bars, 1) or (self._bars and self._sounding > after):
-                raise ValueError(f"{bars} bars are too few: those there already need more")
+                raise ValueError(f"bars = {bars} is too few: at least one, and all that is there already")
             self._whole = bars
         self._least = max(1, least_notes) if bars is None else 1
         while self._needed() > self._left:
