@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from bowerbird.data.codecs.grammar import Grammar
+from bowerbird.data.codecs.notes import Notes
+from bowerbird.data.tune import Metre, parse
 from bowerbird.models.cells import CELLS
 from bowerbird.models.rnn import RNN, RNNConfig
 from bowerbird.sampling.fused_session import FusedSession
@@ -220,3 +223,77 @@ def test_a_dropped_request_ends_and_those_waiting_get_its_slot(sessions: Session
     sizes = [len(tokens) for tokens in seen.values()]
     assert sizes[1:9] == [20] * 8
     assert 3 <= sizes[0] == sizes[9] < 6
+
+
+class Alternating:
+    """Low tokens and high ones by turns; an end after five, and nothing else after nine."""
+
+    def __init__(self, soonest: int = 5) -> None:
+        self.soonest, self.told = soonest, list[int]()
+
+    def allowed(self) -> Any:
+        mask = (np.arange(V) < 30) == (len(self.told) % 2 == 0)
+        mask &= len(self.told) < self.soonest + 4
+        mask[END] = len(self.told) >= self.soonest
+        return mask
+
+    def push(self, token: int) -> None:
+        self.told.append(token)
+
+
+def guided(soonest: int = 5, **options: Any) -> TokenRequest:
+    return request(length=40, guide=Alternating(soonest), **options)
+
+
+def test_a_guide_is_obeyed_at_each_step_and_told_of_each_token(sessions: Sessions) -> None:
+    jobs = [guided(seed=seed, temperature=3.0) for seed in range(12)]
+    for job, (tokens, reason) in zip(jobs, made(sessions, network(), jobs), strict=True):
+        assert isinstance(job.guide, Alternating)
+        assert job.guide.told == tokens
+        assert reason == "stop"
+        assert 5 <= len(tokens) <= 9
+        assert [token < 30 for token in tokens] == [place % 2 == 0 for place in range(len(tokens))]
+        assert not BANNED & set(tokens)
+
+
+def test_a_guided_answer_may_be_empty_if_the_guide_has_it_so(sessions: Sessions) -> None:
+    found = made(sessions, network(), [guided(0, banned=frozenset(range(1, V)))])
+    assert found == [([], "stop")]
+
+
+def test_guided_and_other_requests_leave_each_other_alone(sessions: Sessions) -> None:
+    alone = made(sessions, network(), [guided(seed=3)])[0]
+    plain = made(sessions, network(), OTHERS[:4])
+    mixed = made(sessions, network(), [OTHERS[0], guided(seed=3), *OTHERS[1:4]])
+    assert mixed[1] == alone
+    assert [mixed[0], *mixed[2:]] == plain
+    session = sessions(network(), 8)
+    session.admit(guided())
+    session.step()
+    session.release(0)
+    assert made(lambda model, slots: session, network(), [request()]) == made(
+        sessions, network(), [request()]
+    )
+
+
+def test_both_paths_make_the_same_guided_tokens() -> None:
+    options: list[dict[str, Any]] = [{}, {"temperature": 0.0}, {"top_p": 0.8, "repetition_penalty": 1.3}]
+    for told in options:
+        one, other = (
+            made(path, network("gru"), [guided(seed=seed, **told) for seed in range(6)])
+            for path in PATHS.values()
+        )
+        assert one == other
+
+
+def test_a_network_that_knows_nothing_makes_whole_tunes_by_their_grammar(sessions: Sessions) -> None:
+    codec = Notes(metres=(Metre(4, 4), Metre(3, 4)), voices=(1, 2))
+    torch.manual_seed(3)
+    model = RNN(RNNConfig(cell="lstm", width=16, embedding=8), codec.vocab_size).eval()
+    jobs = [
+        request(prompt=np.array([0]), length=90, seed=seed, guide=Grammar(codec, bars=4, budget=90))
+        for seed in range(8)
+    ]
+    for tokens, reason in made(sessions, model, jobs):
+        assert reason == "stop"
+        assert len(parse(codec.decode(tokens)).metres) == 4

@@ -10,7 +10,7 @@ from bowerbird.sampling.mathematics import F, compiled, exponential
 
 USED, BANNED, END = 1, 2, 4
 """Flags of a token in a request."""
-PENALTY, TEMPERATURE, TOP_K, TOP_P, MIN_P, SETTINGS = 0, 1, 2, 3, 4, 5
+PENALTY, TEMPERATURE, TOP_K, TOP_P, MIN_P, GUIDED, SETTINGS = 0, 1, 2, 3, 4, 5, 6
 """Columns of a request's settings."""
 _COLDEST = F(1e-6)
 _NEVER, _ZERO = F(-3e38), F(0)

@@ -19,7 +19,7 @@ from bowerbird.sampling import draw
 from bowerbird.sampling.kernels import decode, recall, room
 from bowerbird.sampling.layout import Layout, lay_out
 from bowerbird.sampling.memory import fill_buckets
-from bowerbird.sampling.session import Chunk, FinishReason
+from bowerbird.sampling.session import Chunk, FinishReason, Guide
 from bowerbird.sampling.tokens import TokenRequest, read_prompt
 
 _BLOCK = 64
@@ -56,7 +56,7 @@ def _kept_layout(network: RNN) -> Layout:
 class FusedSession:
     """A `Session` over a network in evaluation mode whose layout is supported.
 
-    `quantum` is the most tokens a request gets in a step.
+    `quantum` is the most tokens a request gets in a step; one with a guide gets one.
     """
 
     def __init__(self, network: RNN, slots: int = 1, quantum: int = _MOST_QUANTUM):
@@ -101,6 +101,7 @@ class FusedSession:
         settings[draw.TOP_K] = size if request.top_k is None else min(request.top_k, size)
         settings[draw.TOP_P] = 2.0 if request.top_p is None else request.top_p
         settings[draw.MIN_P] = request.min_p or 0.0
+        settings[draw.GUIDED] = request.guide is not None
         rows.made[slot] = 0
         self._noise[slot] = np.random.default_rng(request.seed)
         self._requests[slot] = request
@@ -113,7 +114,11 @@ class FusedSession:
         fresh = any(self._rows.made[slot] == 0 for slot in active)
         quantum = 1 if fresh else self._tokens_a_call(len(active))
         for slot in active:
-            limit = min(quantum, self._request(slot).length - int(self._rows.made[slot]))
+            request = self._request(slot)
+            limit = min(quantum, request.length - int(self._rows.made[slot]))
+            if request.guide is not None:
+                limit = 1
+                self._obey(slot, request.guide, request.banned)
             self._limits[slot] = limit
             self._uniform[slot, :limit] = self._noise[slot].random(limit)
         self._decode(np.array(active, np.int64))
@@ -141,8 +146,18 @@ class FusedSession:
         for done in [self._pool.submit(decode, self._layout, self._rows, part, *told) for part in parts]:
             done.result()
 
+    def _obey(self, slot: int, guide: Guide, banned: frozenset[int]) -> None:
+        flags = self._rows.flags[slot]
+        flags &= ~np.uint8(draw.BANNED)
+        np.bitwise_or(flags, draw.BANNED, out=flags, where=~guide.allowed())
+        if banned:
+            flags[sorted(banned)] |= draw.BANNED
+
     def _chunk(self, slot: int) -> Chunk:
         finished: FinishReason | None = None
+        guide = self._request(slot).guide
+        if guide is not None and self._counts[slot]:
+            guide.push(int(self._tokens[slot, 0]))
         if self._ended[slot]:
             finished = "stop"
         elif self._rows.made[slot] >= self._request(slot).length:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bowerbird.sampling.draw import BANNED, END, SETTINGS, USED, draw
+from bowerbird.sampling.draw import BANNED, END, GUIDED, SETTINGS, USED, draw
 from bowerbird.sampling.layout import PANEL, Floats, Layout, Wholes
 from bowerbird.sampling.mathematics import F, compiled, sigmoid, tanh
 from bowerbird.sampling.memory import add_counted, add_past, remember
@@ -116,7 +116,9 @@ def decode(
             slot = slots[index]
             if turn == limits[slot]:
                 continue
-            forbidden = BANNED if rows.made[slot] else BANNED | END  # an answer is never empty
+            forbidden = BANNED
+            if not rows.made[slot] and rows.settings[slot, GUIDED] == 0.0:
+                forbidden = BANNED | END  # an answer is never empty, unless a guide has it so
             token = draw(
                 rows.scores[slot],
                 layout.vocab_size,

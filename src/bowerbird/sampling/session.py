@@ -6,11 +6,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 Request = TypeVar("Request", contravariant=True)
 Job = TypeVar("Job")
 FinishReason = Literal["stop", "length"]
+
+
+class Guide(Protocol):
+    """Says which tokens a request may get next. It has a state, so each request has one of its own."""
+
+    def allowed(self) -> NDArray[np.bool_]:
+        """(V,), at least one of them true."""
+        ...
+
+    def push(self, token: int) -> None:
+        """Told of each token that was made, in order; not of the prompt, and not of the end."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

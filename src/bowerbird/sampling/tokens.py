@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bowerbird.models.rnn import RNN, State
-from bowerbird.sampling.session import Chunk, FinishReason
+from bowerbird.sampling.session import Chunk, FinishReason, Guide
 
 TILE = 8
 _PROMPT_CHUNK = 2048
@@ -42,6 +42,8 @@ class TokenRequest:
     """Nucleus sampling (Holtzman et al. 2020, arXiv:1904.09751)."""
     min_p: float | None = None
     """Drops tokens less likely than this share of the likeliest (Nguyen et al. 2024, arXiv:2407.01082)."""
+    guide: Guide | None = None
+    """Allows tokens step by step, after its own prompt; then an end may come whenever the guide allows it."""
 
 
 @dataclass
@@ -75,7 +77,8 @@ class TokenSession:
         for mine, value in zip(self._state, state, strict=True):
             mine[slot] = value[0]
         self._logits[slot] = logits
-        self._logits[slot, sorted(request.ends)] = -torch.inf  # an answer is never empty
+        if request.guide is None:
+            self._logits[slot, sorted(request.ends)] = -torch.inf  # an answer is never empty
         self._banned[slot] = False
         self._banned[slot, sorted(request.banned)] = True
         self._used[slot] = False
@@ -90,6 +93,9 @@ class TokenSession:
         streams = self._streams[rows]
         if not streams:
             return []
+        for slot, stream in enumerate(streams):
+            if stream is not None and stream.request.guide is not None:
+                self._obey(slot, stream.request.guide, stream.request.banned)
         allowed = self._logits[rows].masked_fill(self._banned[rows], -torch.inf)
         tokens = sample(allowed, self._used[rows], streams)  # row by row: only products need tiles
         self._used[rows].scatter_(1, tokens[:, None], True)
@@ -99,6 +105,8 @@ class TokenSession:
                 continue
             stream.made += 1
             ended = token in stream.request.ends
+            if stream.request.guide is not None and not ended:
+                stream.request.guide.push(token)
             finished: FinishReason | None = (
                 "stop" if ended else "length" if stream.made >= stream.request.length else None
             )
@@ -112,6 +120,11 @@ class TokenSession:
 
     def release(self, slot: int) -> None:
         self._streams[slot] = None
+
+    def _obey(self, slot: int, guide: Guide, banned: frozenset[int]) -> None:
+        self._banned[slot] = torch.from_numpy(~guide.allowed()).to(self._device)
+        if banned:
+            self._banned[slot, sorted(banned)] = True
 
     def _read_tile(self, rows: slice, tokens: Tensor) -> None:
         logits, state = self.network.step(tokens, tuple(part[rows] for part in self._state))

@@ -9,9 +9,12 @@ from bowerbird.data.codecs.bpe import BytePairs
 from bowerbird.data.codecs.bytes import Bytes
 from bowerbird.data.codecs.choice import choose_codec
 from bowerbird.data.codecs.codec import Codec, CodecConfig, Decoder, Texts
+from bowerbird.data.codecs.notes import Notes
 from bowerbird.data.codecs.pieces import Characters, Words
 
-CODECS: Shelf[type[Codec]] = Shelf("codec", characters=Characters, bytes=Bytes, bpe=BytePairs, words=Words)
+CODECS: Shelf[type[Codec]] = Shelf(
+    "codec", characters=Characters, bytes=Bytes, bpe=BytePairs, words=Words, notes=Notes
+)
 
 __all__ = ["CODECS", "Codec", "CodecConfig", "Decoder", "learn_codec", "load_codec", "same_codec"]
 

@@ -27,13 +27,15 @@ FIRST_PIECE = len(MARKERS)
 class CodecConfig(Config):
     """How text becomes tokens."""
 
-    name: Literal["auto", "characters", "bytes", "bpe", "words"] = "auto"
-    """`characters`, `bytes`, `bpe` (byte-level pieces) or `words`; `auto` takes pieces for much text in an
-    alphabet, else characters."""
+    name: Literal["auto", "characters", "bytes", "bpe", "words", "notes"] = "auto"
+    """`characters`, `bytes`, `bpe` (byte-level pieces), `words`, or `notes` for melodies; `auto` takes
+    pieces for much text in an alphabet, else characters."""
     vocab_size: int = Field(4096, ge=20, le=1 << 24)
     """The most tokens a learnt codec may have; characters rarely come near it."""
     min_count: int = Field(2, ge=1)
     """Symbols seen fewer times in training are spelt out in bytes, so unseen ones are no surprise."""
+    pitches: Literal["relative", "absolute"] = "relative"
+    """How `notes` counts pitches: from the tonic, so that all keys are learnt as one, or as MIDI's."""
 
     @model_validator(mode="after")
     def _room_for_bytes(self) -> Self:
@@ -43,12 +45,12 @@ class CodecConfig(Config):
 
 
 class Codec(Protocol):
-    """Learnt from training text only. `decode(encode(text)) == text` for every Unicode text."""
+    """Learnt from training text only. `decode(encode(text)) == text` for every Unicode text; `notes` takes tunes."""
 
     name: ClassVar[str]
     vocab_size: int
     byte_sizes: NDArray[np.float64]
-    """(vocab_size,) UTF-8 bytes each token stands for; markers stand for none."""
+    """(vocab_size,) UTF-8 bytes each token stands for, of `notes` notes; markers stand for none."""
 
     @classmethod
     def learn(cls, texts: Texts, config: CodecConfig) -> Self: ...

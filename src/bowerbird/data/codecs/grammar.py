@@ -1,0 +1,290 @@
+"""Which tokens of `Notes` may come next, so that whatever is sampled is a whole tune.
+
+A tune needs a head, starts that rise within a bar, one note at a time in a voice, and an end at a bar line
+with nothing sounding past it. Each step leaves room for the shortest ending within the tokens left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bowerbird.data.codecs.codec import DOCUMENT_TOKEN
+from bowerbird.data.codecs.notes import AT, BAR, LENGTH, METRE, MODE, PITCH, TONIC, VOICE, Notes
+from bowerbird.data.tune import MODES, Key, Metre
+
+LEAST_NOTES = 8
+_ENDLESS = 1 << 60
+_BETWEEN, _ENDED = 100, 101
+"""States beside those that are named after the token they await."""
+
+
+class Grammar:
+    """The state of one tune. `allowed` never is empty; after the end it allows the end only."""
+
+    def __init__(
+        self,
+        codec: Notes,
+        *,
+        least_notes: int = LEAST_NOTES,
+        key: Key | None = None,
+        metre: Metre | None = None,
+        bars: int | None = None,
+        budget: int | None = None,
+    ):
+        """A tune from its beginning.
+
+        Args:
+            codec: whose tokens these are.
+            least_notes: to be made before the end, or as many as the budget holds. With `bars` it is one.
+            key: the tune's.
+            metre: of the whole tune.
+            bars: how many exactly, those of a prompt included.
+            budget: the most tokens to make, the end included.
+
+        Raises:
+            ValueError: the codec has no such metre, or there is no whole tune in so few tokens.
+        """
+        self._codec = codec
+        self._cost = 4 if codec.manifold else 3
+        self._state = TONIC
+        self._bars = self._notes = 0
+        self._line = self._width = self._metre = 0
+        self._at, self._heard, self._voice = -1, 0, codec.voices[0]
+        self._changed = False
+        self._ends = dict.fromkeys(codec.voices, 0)
+        self._sounding = 0
+        """The last end of all notes."""
+        self._key: Key | None = None
+        self._fixed: int | None = None
+        self._whole: int | None = None
+        self._left = _ENDLESS
+        self._least = 1
+        self._constrain(least_notes, key, metre, bars, budget)
+
+    @classmethod
+    def of_prompt(
+        cls,
+        codec: Notes,
+        prompt: Iterable[int],
+        *,
+        least_notes: int = LEAST_NOTES,
+        key: Key | None = None,
+        metre: Metre | None = None,
+        bars: int | None = None,
+        budget: int | None = None,
+    ) -> Self:
+        """After a prompt, with or without the document token that begins it. The budget is for what follows.
+
+        `key` and `metre` bind where the prompt has not said its own.
+
+        Raises:
+            ValueError: with what is wrong with the prompt, or as for a tune from its beginning.
+        """
+        tokens = [int(token) for token in prompt]
+        grammar = cls(codec)
+        for place, token in enumerate(tokens[1:] if tokens[:1] == [DOCUMENT_TOKEN] else tokens, 1):
+            if not 0 <= token < codec.vocab_size:
+                raise ValueError(f"token {place} of the prompt is {token}, which no codec of notes has")
+            if token == DOCUMENT_TOKEN or not grammar.allowed()[token]:
+                raise ValueError(
+                    f"token {place} of the prompt, {codec.word(token)}, cannot stand there in a tune"
+                )
+            grammar.push(token)
+        grammar._constrain(least_notes, key, metre, bars, budget)
+        return grammar
+
+    def _constrain(
+        self, least_notes: int, key: Key | None, metre: Metre | None, bars: int | None, budget: int | None
+    ) -> None:
+        if key is not None and (not 0 <= key.tonic < 12 or key.mode not in MODES):
+            raise ValueError(f"there is no key {key.tonic}:{key.mode}")
+        if metre is not None and metre not in self._codec.metres:
+            known = ", ".join(f"{one.beats}/{one.unit}" for one in self._codec.metres)
+            raise ValueError(f"no tune here was in {metre.beats}/{metre.unit}; there are {known}")
+        self._key = key
+        self._fixed = None if metre is None else self._codec.metres.index(metre)
+        self._left = _ENDLESS if budget is None else budget
+        if bars is not None:
+            after = self._line + (bars - self._bars + 1) * self._width
+            if bars < max(self._bars, 1) or (self._bars and self._sounding > after):
+                raise ValueError(f"bars = {bars} is too few: at least one, and all that is there already")
+            self._whole = bars
+        self._least = max(1, least_notes) if bars is None else 1
+        while self._needed() > self._left:
+            if self._least == 1:
+                raise ValueError(f"a whole tune needs {self._needed()} tokens or more here, not {budget}")
+            self._least -= 1
+
+    @property
+    def ended(self) -> bool:
+        return self._state == _ENDED
+
+    def push(self, token: int) -> None:
+        """Take a token that was allowed."""
+        codec = self._codec
+        kind, value = codec.kinds[token], codec.values[token]
+        self._left -= 1
+        if kind == AT:
+            self._at, self._heard = value, 0
+            self._state = VOICE if codec.manifold else PITCH
+        elif kind == VOICE:
+            self._voice = value
+            self._state = PITCH
+        elif kind == PITCH:
+            self._state = LENGTH
+        elif kind == LENGTH:
+            end = self._line + self._at + value
+            self._ends[self._voice] = end
+            self._sounding = max(self._sounding, end)
+            self._heard = self._voice
+            self._notes += 1
+            self._state = _BETWEEN
+        elif kind == BAR:
+            if self._bars:
+                self._line += self._width
+            self._bars += 1
+            self._at, self._heard, self._changed = -1, 0, False
+            self._state = _BETWEEN
+        elif kind == TONIC:
+            self._state = MODE
+        elif kind == MODE:
+            self._state = METRE
+        elif kind == METRE:
+            self._metre, self._width = value, codec.bar_steps[value]
+            self._changed = True
+            if self._state == METRE:
+                self._state = BAR
+        else:
+            self._state = _ENDED
+
+    def allowed(self) -> NDArray[np.bool_]:
+        """(V,), not to be written to."""
+        state = self._state
+        if state == PITCH:
+            return self._mask(PITCH)
+        if state == LENGTH:
+            return self._mask(LENGTH, min(self._longest(), self._codec.lengths[-1]))
+        if state == VOICE:
+            return self._mask(VOICE, self._free(self._line + self._at))
+        if state == _BETWEEN:
+            return self._between()
+        if state == TONIC:
+            return self._mask(TONIC, None if self._key is None else self._key.tonic)
+        if state == MODE:
+            return self._mask(MODE, None if self._key is None else MODES.index(self._key.mode))
+        if state == METRE:
+            return self._mask(METRE, self._fixed)
+        return self._mask(state)
+
+    def _between(self) -> NDArray[np.bool_]:
+        """After a note or a bar line."""
+        line, width, sounding, left = self._line, self._width, self._sounding, self._left
+        stop = line + width
+        voices: tuple[int, ...] = ()
+        metres: tuple[int, ...] = ()
+        first = width
+        if self._cost + self._needed_after(self._notes + 1, sounding, line, width) <= left:
+            first = max(self._at + 1, min(self._ends.values()) - line)
+        if self._heard and self._codec.manifold:
+            fits = self._cost - 1 + self._needed_after(self._notes + 1, sounding, line, width) <= left
+            voices = self._free(line + self._at, self._heard) if fits else ()
+        bar = self._whole is None or self._bars < self._whole
+        if bar and left < _ENDLESS // 2:
+            bar = 1 + self._needed_after(self._notes, sounding, stop, width, bars=1) <= left
+        if self._whole is None:
+            end = sounding <= stop and self._notes >= self._least
+        else:
+            end = self._bars == self._whole and self._notes >= 1
+        if self._at < 0 and not self._changed and self._bars > 1 and self._fixed is None:
+            metres = tuple(self._metres())
+        return self._mask(_BETWEEN, (min(first, width), width, voices, bar, end, metres))
+
+    def _metres(self) -> Iterable[int]:
+        """Those that this bar may change to."""
+        for place, width in enumerate(self._codec.bar_steps):
+            if place == self._metre:
+                continue
+            if self._whole is not None:
+                reach = self._line + (self._whole - self._bars + 1) * width
+                if self._sounding > reach:
+                    continue
+            if 1 + self._needed_after(self._notes, self._sounding, self._line, width) <= self._left:
+                yield place
+
+    def _free(self, now: int, above: int = 0) -> tuple[int, ...]:
+        return tuple([voice for voice, end in self._ends.items() if voice > above and end <= now])
+
+    def _longest(self) -> int:
+        """Steps that the note begun may sound."""
+        now = self._line + self._at
+        if self._whole is not None:
+            return self._line + (self._whole - self._bars + 1) * self._width - now
+        if self._left >= _ENDLESS // 2:
+            return _ENDLESS
+        lacking = max(0, self._least - self._notes - 1)
+        bars = self._left - 2 - lacking * (self._cost + 1)
+        return max(self._line + (1 + max(bars, 0)) * self._width - now, 1)
+
+    def _needed(self) -> int:
+        """Tokens that the shortest ending takes from here, the end included."""
+        head = {TONIC: 3, MODE: 2, METRE: 1, BAR: 0}.get(self._state)
+        if head is not None and self._bars == 0:
+            bars = 0 if self._whole is None else self._whole
+            lacking = self._cost + (self._whole is None)
+            return head + bars + (self._least if self._whole is None else 1) * lacking + 1
+        pending = {VOICE: 3, PITCH: 2, LENGTH: 1}.get(self._state, 0)
+        notes = self._notes + (pending > 0)
+        return pending + self._needed_after(notes, self._sounding, self._line, self._width)
+
+    def _needed_after(self, notes: int, sounding: int, line: int, width: int, *, bars: int = 0) -> int:
+        """The same between notes, in the bar that begins at `line`, so many `bars` later than now."""
+        if self._whole is not None:
+            return self._whole - self._bars - bars + (0 if notes else self._cost) + 1
+        over = max(0, -(-(sounding - line - width) // width))
+        lacking = self._least - notes
+        if lacking <= 0:
+            return over + 1
+        return over + lacking * (self._cost + 1) + 1 - self._room(notes, over, line, width, bars)
+
+    def _room(self, notes: int, over: int, line: int, width: int, bars: int) -> bool:
+        """Whether the next note that is lacking surely fits into this bar."""
+        if over or notes > self._notes:
+            return False
+        at = -1 if bars else self._at
+        return max(at + 1, min(self._ends.values()) - line) < width
+
+    def _mask(self, state: int, told: Any = None) -> NDArray[np.bool_]:
+        masks = self._codec.masks
+        found = masks.get((state, told))
+        if found is None:
+            found = masks[state, told] = _made(self._codec, state, told)
+        return found
+
+
+def _made(codec: Notes, state: int, told: Any) -> NDArray[np.bool_]:
+    kinds, values, token_of = codec.kind_of, codec.value_of, codec.token_of
+    mask: NDArray[np.bool_] = np.zeros(codec.vocab_size, np.bool_)
+    if state == _ENDED:
+        mask[DOCUMENT_TOKEN] = True
+    elif state == _BETWEEN:
+        first, width, voices, bar, end, metres = told
+        starts = token_of[AT, 0]
+        mask[starts + first : starts + width] = True
+        mask[[token_of[VOICE, voice] for voice in voices]] = True
+        mask[[token_of[METRE, metre] for metre in metres]] = True
+        mask[token_of[BAR, 0]] = bar
+        mask[DOCUMENT_TOKEN] = end
+    elif state == LENGTH:
+        mask = (kinds == LENGTH) & (values <= told)
+    elif state == VOICE:
+        mask[[token_of[VOICE, voice] for voice in told]] = True
+    else:
+        mask = kinds == state
+        if told is not None:
+            mask &= values == told
+    mask.flags.writeable = False
+    return mask
