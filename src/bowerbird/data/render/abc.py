@@ -61,7 +61,7 @@ def to_abc(tune: Tune, title: str = "", number: int = 1, tempo: float = 120) -> 
         f"M:{first.beats}/{first.unit}",
         "L:1/8",
         f"Q:1/4={round(tempo)}",
-        f"K:{tonic(tune.key)}{_MODES[tune.key.mode]}",
+        key_field(tune.key),
     ]
     for voice in range(1, tune.voices + 1):
         if tune.voices > 1:
@@ -73,6 +73,11 @@ def to_abc(tune: Tune, title: str = "", number: int = 1, tempo: float = 120) -> 
             end = begin + _BARS_A_LINE
             lines.append(" | ".join(bars[begin:end]) + (" |" if end < len(bars) else " |]"))
     return "\n".join(lines) + "\n"
+
+
+def key_field(key: Key) -> str:
+    """`K:F#m`."""
+    return f"K:{tonic(key)}{_MODES[key.mode]}"
 
 
 def _bars(tune: Tune, voice: int) -> Iterator[str]:

@@ -144,7 +144,8 @@ class _Drawn:
             self.draw.text((x + 1, self.top - 4), "   ".join(words), _INK, _font(12), anchor="ls")
 
     def _notes(self) -> None:
-        for note in self.tune.notes:
+        # The first voice last: where voices meet it stays in sight.
+        for note in sorted(self.tune.notes, key=lambda note: -note.voice):
             begin, end = max(note.start, self.row.begin), min(note.end, self.row.end)
             if begin < end:
                 # A pixel between a note and the next shows where one ends.
