@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import Any
 
 from bowerbird.base.errors import BowerbirdError, DataError, MissingExtra
+from bowerbird.data.render.abc import key_field
 from bowerbird.data.tune import TICKS, VOICES, Key, Metre, NotATune, Note, Tune
 
 _WHERE = "the opening"
@@ -23,10 +24,11 @@ _MOST_BYTES = 1 << 20
 _MOST_QUARTERS = 4096
 _NAME = re.compile(r"(?:([A-Ga-g])([#b]{0,2})(-?\d{1,2})|[rR])(?::(\d{1,4}(?:\.\d{1,6}|/\d{1,4})?))?")
 _STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-_ABC_PITCH = re.compile(r"[A-Ga-g]")
 _ABC_FIELD = re.compile(r"^([A-Za-z]):", re.MULTILINE)
-_MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
-_MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
+_PROFILES = {
+    "major": (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
+    "minor": (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
+}
 _COMMON = Metre(4, 4)
 
 Sounded = tuple[int, int, int]
@@ -92,7 +94,8 @@ def _from_abc(text: str, key: Key | None, metre: Metre | None) -> Tune:
         raise _unreadable("the opening has a number that no tune has")
     try:
         # Not `parse`, which would open a text that is a path or an address.
-        score: Any = converter.parseData(_headed(text, key, metre), format="abc")
+        # The version lets accidentals hold until the bar line.
+        score: Any = converter.parseData("%abc-2.1\n" + _headed(text, key, metre), format="abc")
         if "Opus" in score.classes:
             score = score.scores.first()
         parts = [part for part in score.parts if part.recurse().notes]
@@ -107,18 +110,18 @@ def _from_abc(text: str, key: Key | None, metre: Metre | None) -> Tune:
     except BowerbirdError:
         raise
     except Exception as error:  # music21 fails in as many ways as there are mistakes in ABC.
-        raise _unreadable(f"the opening is not ABC that can be read: {error or type(error).__name__}") from error
+        raise _unreadable(
+            f"the opening is not ABC that can be read: {error or type(error).__name__}"
+        ) from error
     voices = [[(start + pick_up, end + pick_up, pitch) for start, end, pitch in voice] for voice in voices]
     return _tune(voices, key, [(0, metre or _COMMON)])
 
 
 def _headed(text: str, key: Key | None, metre: Metre | None) -> str:
     """With the fields that ABC must have: music21 needs all four."""
-    from bowerbird.data.render.abc import key_field
-
     fields = set(_ABC_FIELD.findall(text))
     head = "" if "X" in fields else "X:1\n"
-    if "K" not in fields and not fields:
+    if not fields:
         metre = metre or _COMMON
         return f"{head}M:{metre.beats}/{metre.unit}\nL:1/8\n{key_field(key or Key(0, 'major'))}\n{text}\n"
     if "M" not in fields:
@@ -160,7 +163,11 @@ def _pick_up(part: Any, metre: Metre) -> int:
 
 
 def _stated_key(stated: Any) -> Key | None:
-    mode = {"ionian": "major", "aeolian": "minor"}.get(stated.mode, stated.mode) if "Key" in stated.classes else None
+    mode = (
+        {"ionian": "major", "aeolian": "minor"}.get(stated.mode, stated.mode)
+        if "Key" in stated.classes
+        else None
+    )
     if mode is None:
         return Key(stated.sharps * 7 % 12, "major")
     return Key(stated.tonic.pitchClass, mode)
@@ -174,8 +181,7 @@ def _from_midi(data: bytes, key: Key | None, metre: Metre | None) -> Tune:
     if len(data) > _MOST_BYTES:
         raise _too_long()
     try:
-        score = Score.from_midi(data)
-        # Before resampling, which keeps no note shorter than a tick.
+        score: Any = Score.from_midi(data)
         score = score.resample(TICKS, min_dur=1)
     except Exception as error:  # It is C++, and raises what its parts raise.
         raise _unreadable(f"the opening is not MIDI that can be read: {error}") from error
@@ -231,11 +237,8 @@ def _key_of(notes: Iterable[Note]) -> Key:
     sounding = [0.0] * 12
     for note in notes:
         sounding[note.pitch % 12] += note.length
-    keys = [(Key(tonic, mode), profile) for tonic in range(12) for mode, profile in _PROFILES]
-    return max(keys, key=lambda each: _likeness(sounding, each[1], each[0].tonic))[0]
-
-
-_PROFILES = (("major", _MAJOR), ("minor", _MINOR))
+    keys = [Key(tonic, mode) for tonic in range(12) for mode in _PROFILES]
+    return max(keys, key=lambda key: _likeness(sounding, _PROFILES[key.mode], key.tonic))
 
 
 def _likeness(sounding: Sequence[float], profile: Sequence[float], tonic: int) -> float:
@@ -250,7 +253,9 @@ def _in_range(pitch: int, where: str) -> int:
     if 0 <= pitch < 128:
         return pitch
     raise DataError(
-        "a note of the opening is too low or too high", where=f"{_WHERE}, {where}", hint="choose from C-1 to G9"
+        "a note of the opening is too low or too high",
+        where=f"{_WHERE}, {where}",
+        hint="choose from C-1 to G9",
     )
 
 

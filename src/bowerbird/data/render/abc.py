@@ -2,6 +2,7 @@
 
 Readers differ in one thing: the standard lets an accidental hold for its letter in every octave until the
 bar line, many programs only for its own octave. Whenever the two would disagree, the accidental is written.
+The first line names the version, without which music21 lets an accidental hold for its note alone.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class _Piece:
     length: int
     tied: bool = False
     """To the next."""
+    continues: bool = False
+    """A note of the bar before."""
 
 
 def to_abc(tune: Tune, title: str = "", number: int = 1, tempo: float = 120) -> str:
@@ -56,6 +59,7 @@ def to_abc(tune: Tune, title: str = "", number: int = 1, tempo: float = 120) -> 
     check_tempo(tempo)
     first = tune.metres[0]
     lines = [
+        "%abc-2.1",
         f"X:{number}",
         f"T:{' '.join(title.split()).replace('%', chr(92) + '%') or 'Untitled'}",
         f"M:{first.beats}/{first.unit}",
@@ -83,7 +87,7 @@ def key_field(key: Key) -> str:
 def _bars(tune: Tune, voice: int) -> Iterator[str]:
     notes = [note for note in tune.notes if note.voice == voice]
     lines, at = tune.bar_lines(), 0
-    before = tune.metres[0]
+    before, accidentals = tune.metres[0], _Accidentals(tune.key)
     for bar, metre in enumerate(tune.metres):
         begin, end = lines[bar], lines[bar + 1]
         pieces: list[_Piece] = []
@@ -93,20 +97,22 @@ def _bars(tune: Tune, voice: int) -> Iterator[str]:
             start, stop = max(note.start, begin), min(note.end, end)
             if start > now:
                 pieces.append(_Piece(None, now - begin, start - now))
-            pieces.append(_Piece(note.pitch, start - begin, stop - start, note.end > end))
+            pieces.append(_Piece(note.pitch, start - begin, stop - start, note.end > end, note.start < begin))
             now = stop
             if note.end > end:
                 break
             at += 1
         if now < end:
             pieces.append(_Piece(None, now - begin, end - now))
-        yield (f"[M:{metre.beats}/{metre.unit}] " if metre != before else "") + _bar(pieces, metre, tune.key)
+        accidentals = _Accidentals(tune.key, accidentals)
+        yield (f"[M:{metre.beats}/{metre.unit}] " if metre != before else "") + _bar(
+            pieces, metre, accidentals
+        )
         before = metre
 
 
-def _bar(pieces: list[_Piece], metre: Metre, key: Key) -> str:
+def _bar(pieces: list[_Piece], metre: Metre, accidentals: _Accidentals) -> str:
     beat = _beat(metre)
-    accidentals = _Accidentals(key)
     text, at = "", 0
     while at < len(pieces):
         if text and pieces[at].start % beat == 0:
@@ -117,7 +123,7 @@ def _bar(pieces: list[_Piece], metre: Metre, key: Key) -> str:
                 text += _written(piece, [piece.length * 3 // 2], accidentals)
             at += count
         else:
-            text += _written(pieces[at], _parts(pieces[at].length), accidentals)
+            text += _written(pieces[at], _parts(pieces[at].length, pieces[at].start % beat == 0), accidentals)
             at += 1
     return text
 
@@ -140,21 +146,24 @@ def _triplet(pieces: list[_Piece], at: int) -> int:
     return 0
 
 
-def _parts(length: int) -> list[int]:
-    """A length as those of notes to be tied; what is no multiple of a thirty-second is left in one."""
+def _parts(length: int, on_beat: bool) -> list[int]:
+    """A length as those of notes to be tied, the longest on the beat.
+
+    What is no multiple of a thirty-second is left in one.
+    """
     if length % 3:
         return [length]
     parts = []
     while length:
         parts.append(next(part for part in _WRITABLE if part <= length))
         length -= parts[-1]
-    return parts
+    return parts if on_beat else parts[::-1]
 
 
 def _written(piece: _Piece, lengths: list[int], accidentals: _Accidentals) -> str:
     if piece.pitch is None:
         return "".join("z" + _length(length) for length in lengths)
-    name = accidentals.name(piece.pitch)
+    name = accidentals.name(piece.pitch, piece.continues)
     # Within the bar an accidental holds for what is tied to it.
     plain = name.lstrip("^_=")
     names = [name] + [plain] * (len(lengths) - 1)
@@ -172,20 +181,26 @@ def _length(ticks: int) -> str:
 class _Accidentals:
     """Those that hold in a bar, as each way to read them has it."""
 
-    def __init__(self, key: Key):
+    def __init__(self, key: Key, before: _Accidentals | None = None):
+        """`before` are those of the bar before."""
+        self._naturals = (
+            {letter for letter, raised in before._letters.items() if not raised} if before else set()
+        )
         self._signature = sharps(key)
         # music21 takes locrian for major; in so rare a mode all that the two read differently is written.
         self._signatures = {self._signature, self._signature + (5 if key.mode == "locrian" else 0)}
         self._letters: dict[str, int] = {}
         self._octaves: dict[tuple[str, int], int] = {}
 
-    def name(self, pitch: int) -> str:
+    def name(self, pitch: int, continues: bool) -> str:
         """Accidental, where one is needed, letter and octave."""
         letter, accidental, octave = spelled(pitch, self._signature)
         readings: set[int] = set()
         for signature in self._signatures:
             readings.update(self._readings(letter, octave, signature))
         text = "" if readings == {accidental} else _ACCIDENTALS[accidental]
+        if continues and not accidental and letter in self._naturals:
+            text = "="  # music21 takes G natural and G for two notes, and would not join them.
         if text:
             self._letters[letter] = self._octaves[letter, octave] = accidental
         if octave > 4:

@@ -20,6 +20,8 @@ _NUMBERS = 20
 _GAP = 18
 _QUARTER = 34
 """Pixels wide, when no bar is wider than a row."""
+_ROOM = WIDTH - 2 * _MARGIN - _NAMES - 1
+"""The most that a row may be wide; a pixel is the last bar line's."""
 _LEAST_SEMITONES = 17
 
 _PAPER = "#fbfaf7"
@@ -44,7 +46,7 @@ class _Row:
 def to_png(tune: Tune) -> bytes:
     """At most `WIDTH` pixels wide; of a tune too long for one picture, its beginning."""
     low, high = _range(tune)
-    scale = min(_QUARTER / TICKS, (WIDTH - 2 * _MARGIN - _NAMES) / max(metre.ticks for metre in tune.metres))
+    scale = min(_QUARTER / TICKS, _ROOM / max(metre.ticks for metre in tune.metres))
     rows = _rows(tune, scale)
     semitone = 8 if len(rows) <= 8 else 6 if len(rows) <= 16 else 5
     row_height = (high - low + 1) * semitone
@@ -71,7 +73,7 @@ def _range(tune: Tune) -> tuple[int, int]:
 
 
 def _rows(tune: Tune, scale: float) -> list[_Row]:
-    room = (WIDTH - 2 * _MARGIN - _NAMES) / scale
+    room = _ROOM / scale
     lines, rows, first = tune.bar_lines(), [], 0
     for bar in range(1, len(tune.metres) + 1):
         if bar == len(tune.metres) or lines[bar + 1] - lines[first] > room + 1e-6:
