@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from bowerbird.base.config import resolve
 from bowerbird.base.errors import UsageError
 from bowerbird.base.journal import Listener
-from bowerbird.base.shelf import Shelf
 from bowerbird.data.dataset import Dataset
 from bowerbird.data.prepare import PrepareConfig
-from bowerbird.data.prepare import prepare as prepare_text
+from bowerbird.data.prepare import prepare as make_dataset
 from bowerbird.workspace import Workspace
 
 # Stages that need torch import it when they are called: preparing and keeping do without.
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from bowerbird.runs.run import Run
     from bowerbird.store.registry.version import Version
     from bowerbird.sweeps.sweep import Sweep
-
-PREPARE = Shelf("kind", text=prepare_text)
 
 
 def prepare(
@@ -42,21 +39,20 @@ def prepare(
     """Gather, clean, split and encode sources into a dataset folder; `.summary` says what became of them.
 
     Args:
-        sources: folders, files, globs, archives, or `demo:chat`, `demo:speeches`.
+        sources: folders, files, globs, archives, or `demo:chat`, `demo:speeches`, `demo:tunes`, `demo:chorales`.
         out: the folder to make; it appears whole or not at all.
-        kind: `text`.
+        kind: `text` or `melody`.
         skip_bad: go on without named files that cannot be used.
         seed: of the split.
         config: a YAML file of settings.
         settings: `dotted.key=value` assignments; see `PrepareConfig`.
     """
-    make = PREPARE[kind]
     named = [sources] if isinstance(sources, str | Path) else list(sources)
     if not named:
         raise UsageError("name at least one source", hint="bowerbird prepare poems/ --out datasets/poems")
     layer = {} if seed is None else {"seed": seed}
     wanted = resolve(PrepareConfig, layer, config_file=config, settings=settings, where="prepare")
-    summary = make(
+    summary = make_dataset(
         [str(source) for source in named],
         Path(out),
         wanted,

@@ -3,46 +3,85 @@
 from __future__ import annotations
 
 import shutil
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from cyclopts import App
 
+from bowerbird.base.files import write_whole
 from bowerbird.cli import show
-from bowerbird.cli.making import listener, space
+from bowerbird.cli.making import space
 from bowerbird.cli.options import OUTPUT, Output
 
-NAME = "demo-text"
-SOURCE = "demo:speeches"
-PROMPT = "The people of the United States"
+
+@dataclass(frozen=True)
+class Demo:
+    """What is shown of one kind."""
+
+    source: str
+    gathered: str
+    learns: str
+    judged: str
+    scores: tuple[str, ...]
+    request: dict[str, Any]
+    """Of what is generated at the end."""
 
 
-def demo(kind: Literal["text"] = "text", *, minutes: float = 3.0, output: Output = OUTPUT) -> None:
+DEMOS = {
+    "text": Demo(
+        source="demo:speeches",
+        gathered="two centuries of messages to the US Congress: gathered, cleaned, split by document, encoded",
+        learns="an LSTM that learns to guess what comes next",
+        judged="on documents it has never seen, beside simple models, and how much it copies",
+        scores=("bits_per_byte", "ngram_bits_per_byte", "xz_bits_per_byte", "novelty", "longest_copy"),
+        request={"prompt": "The people of the United States", "length": 300},
+    ),
+    "melody": Demo(
+        source="demo:tunes",
+        gathered="a thousand fiddle tunes of 1883: read as notes in bars, split by tune, encoded",
+        learns="an LSTM that learns to guess the next note",
+        judged="on tunes it has never heard, beside a simple model, and how much it copies",
+        scores=("bits_per_note", "ngram_bits_per_note", "valid_share", "novelty", "longest_copy"),
+        request={"key": "G", "metre": "4/4"},
+    ),
+}
+
+
+def demo(
+    kind: Literal["text", "melody"] = "text", *, minutes: float | None = None, output: Output = OUTPUT
+) -> None:
     """Make a model from real data in minutes: prepare, train, evaluate, publish, generate.
 
-    Example: bowerbird demo --minutes 2
+    Example: bowerbird demo melody --minutes 2
 
     Parameters
     ----------
     kind
-        What to make: text.
+        What to make: text or melody.
     minutes
-        Minutes to train.
+        Minutes to train: 3 for text, 2 for melody unless given.
     """
     from bowerbird import lifecycle
 
+    shown = DEMOS[kind]
+    name = f"demo-{kind}"
+    minutes = minutes if minutes is not None else 3.0 if kind == "text" else 2.0
     workspace = space(output)
     folder = workspace.root / "demo" / kind
     dataset_path, run_path = folder / "dataset", folder / "run"
     if folder.exists():
         _step(output, "making room", f"an earlier demo in {folder} is removed", None)
         shutil.rmtree(folder)
+    chosen = "" if kind == "text" else f" --kind {kind}"
     _step(
         output,
         "1 of 5: prepare",
-        "two centuries of messages to the US Congress: gathered, cleaned, split by document, encoded",
-        f"bowerbird prepare {SOURCE} --out {dataset_path}",
+        shown.gathered,
+        f"bowerbird prepare {shown.source}{chosen} --out {dataset_path}",
     )
-    dataset = lifecycle.prepare(SOURCE, dataset_path, on_progress=show.counter(output), workspace=workspace)
+    dataset = lifecycle.prepare(
+        shown.source, dataset_path, kind=kind, on_progress=show.counter(output), workspace=workspace
+    )
     told = dataset.summary
     show.note(
         output, f"\n{told['items']:,} documents, {told['bytes']:,} bytes, split by document: {told['splits']}"
@@ -50,46 +89,45 @@ def demo(kind: Literal["text"] = "text", *, minutes: float = 3.0, output: Output
     _step(
         output,
         "2 of 5: train",
-        f"an LSTM that learns to guess what comes next, for {minutes:g} minutes",
+        f"{shown.learns}, for {minutes:g} minutes",
         f"bowerbird train {dataset_path} --out {run_path} --minutes {minutes:g}",
     )
-    run = lifecycle.train(dataset, run_path, minutes=minutes, listener=listener(output, dataset))
-    _step(
-        output,
-        "3 of 5: evaluate",
-        "on documents it has never seen, beside simple models, and how much it copies",
-        f"bowerbird evaluate {run_path}",
-    )
+    run = lifecycle.train(dataset, run_path, minutes=minutes, listener=show.follow(output, dataset))
+    _step(output, "3 of 5: evaluate", shown.judged, f"bowerbird evaluate {run_path}")
     report = lifecycle.evaluate(run_path, workspace=workspace)
     numbers = {score.name: score.value for score in [*report.scores, *report.baselines]}
-    for name in ("bits_per_byte", "ngram_bits_per_byte", "xz_bits_per_byte", "novelty", "longest_copy"):
+    for score in shown.scores:
         show.note(
-            output, f"  {name:22} {numbers[name]:.3f}" if numbers.get(name) is not None else f"  {name}  -"
+            output,
+            f"  {score:22} {numbers[score]:.3f}" if numbers.get(score) is not None else f"  {score}  -",
         )
     _step(
         output,
         "4 of 5: publish",
         "the model, sealed, as a version that can be gone back to",
-        f"bowerbird publish {run_path} {NAME} --alias live",
+        f"bowerbird publish {run_path} {name} --alias live",
     )
-    version = lifecycle.publish(run_path, NAME, alias="live", workspace=workspace)
+    version = lifecycle.publish(run_path, name, alias="live", workspace=workspace)
+    options = " ".join(f'--{key} "{value}"' for key, value in shown.request.items())
     _step(
-        output,
-        "5 of 5: generate",
-        "three beginnings of its own",
-        f'bowerbird generate {NAME} --prompt "{PROMPT}" -n 3',
+        output, "5 of 5: generate", "three of its own", f"bowerbird generate {name} {options} -n 3 --seed 1"
     )
-    made = lifecycle.load(f"{NAME}@live", workspace=workspace).generate(
-        prompt=PROMPT, n=3, length=300, seed=1
-    )
+    model = lifecycle.load(f"{name}@live", workspace=workspace)
+    request: Any = model.request(**shown.request, n=3, seed=1)
+    made = model.generate(**request.model_dump())
     lines = []
-    for sample in made:
-        lines += [f"--- seed {sample.seed}", PROMPT + sample.text]
+    for number, sample in enumerate(made, 1):
+        lines += [f"--- seed {sample.seed}", request.lead + sample.text]
+        if kind != "text":
+            for suffix, content in model.kind.render(request, sample).items():
+                write_whole(folder / "samples" / f"{number:04}.{suffix}", content)
     where = f" --workspace {output.workspace}" if output.workspace else ""
+    if kind != "text":
+        lines += ["", f"to hear and see them: {folder / 'samples'}"]
     lines += [
         "",
         f"report: {run_path / 'report.html'}",
-        f"serve it:             bowerbird serve {NAME}{where}",
+        f"serve it:             bowerbird serve {name}{where}",
         "then open in a browser: http://127.0.0.1:8000",
     ]
     value = {
@@ -97,7 +135,10 @@ def demo(kind: Literal["text"] = "text", *, minutes: float = 3.0, output: Output
         "run": run.outcome,
         "scores": numbers,
         "version": f"{version.name}@{version.version}",
-        "samples": [vars(sample) for sample in made],
+        "samples": [
+            {"text": sample.text, "seed": sample.seed, "finish_reason": sample.finish_reason}
+            for sample in made
+        ],
         "report": str(run_path / "report.html"),
     }
     show.result(output, value, lines)

@@ -84,18 +84,22 @@ def generate(
     prompt: str = "",
     prompt_file: Path | None = None,
     n: Annotated[int, Parameter(name=["-n", "--n"])] = 1,
-    length: int = 400,
-    temperature: float = 0.8,
+    length: int | None = None,
+    temperature: float | None = None,
     top_p: float | None = None,
     top_k: int | None = None,
     min_p: float | None = None,
-    repetition_penalty: float = 1.0,
+    repetition_penalty: float | None = None,
     stop: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    key: str | None = None,
+    metre: str | None = None,
+    bars: int | None = None,
+    tempo: float | None = None,
     seed: int | None = None,
     out: Path | None = None,
     output: Output = OUTPUT,
 ) -> None:
-    """Make new text with a model, streamed as it is made.
+    """Make new text, streamed as it is made, or new melodies with a model.
 
     Example: bowerbird generate poems@live --prompt "The sea" -n 3 --temperature 0.7
 
@@ -104,13 +108,15 @@ def generate(
     model
         A run, a bundle, or a name as poems@live.
     prompt
-        How the text begins; for a chat model, what the user says.
+        How the text begins; for a chat model, what the user says. How a melody begins: ABC, or note names
+        as "C4 D4 E4:2".
     prompt_file
-        A file that holds the prompt.
+        A file that holds the prompt; for a melody also MIDI.
     n
         How many samples.
     length
-        The most tokens (characters, with the default codec) of each.
+        The most tokens of each: characters, with the codec of short texts (400 unless given); about three a
+        note of a melody.
     temperature
         0 takes the likeliest token; above 1 gets wilder.
     top_p
@@ -122,11 +128,19 @@ def generate(
     repetition_penalty
         Above 1 makes what was already said less likely.
     stop
-        Stop before this text; may be given many times.
+        Stop a text before this; may be given many times.
+    key
+        Of a melody: G, Em, "D dorian".
+    metre
+        Of a melody: 4/4, 6/8.
+    bars
+        Of a melody: how many.
+    tempo
+        Of a melody's files: quarter notes a minute.
     seed
         The same seed and model give the same text.
     out
-        A folder to write each sample into.
+        A folder to write each sample into: .txt, or for melodies .mid .abc .png .wav.
     """
     from bowerbird import lifecycle
     from bowerbird.base.errors import NotFound, UsageError
@@ -137,55 +151,73 @@ def generate(
             raise UsageError("give --prompt or --prompt-file, not both")
         if not prompt_file.is_file():
             raise NotFound("the prompt file is not there", where=prompt_file)
-        prompt = prompt_file.read_text(encoding="utf-8", errors="replace")
+        prompt = prompt_from(prompt_file)
     loaded = lifecycle.load(model, workspace=space(output))
-    request: Any = loaded.request(
-        prompt=prompt,
-        n=n,
-        length=length,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        stop=stop,
-        seed=seed,
-    )
+    asked = {
+        "length": length,
+        "temperature": temperature,
+        "top_p": top_p,
+        "top_k": top_k,
+        "min_p": min_p,
+        "repetition_penalty": repetition_penalty,
+        "stop": stop or None,
+        "key": key,
+        "metre": metre,
+        "bars": bars,
+        "tempo": tempo,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    request: Any = loaded.request(prompt=prompt, n=n, seed=seed, **given)
     unseen = loaded.unseen(prompt)
     if unseen:
         show.warn(
             output, f"the model never learnt these characters of the prompt: {' '.join(sorted(unseen))}"
         )
     streamed = n == 1 and not output.json and out is None
-    if streamed:
-        sample = _stream(loaded, request)
-        samples = [sample]
-    else:
-        samples = [vars(made) for made in loaded.generate(**request.model_dump())]
+    made = [_stream(loaded, request)] if streamed else loaded.generate(**request.model_dump())
+    samples = [{"text": one.text, "seed": one.seed, "finish_reason": one.finish_reason} for one in made]
     if out is not None:
-        for index, sample in enumerate(samples):
-            path = out / f"{index + 1:04}.txt"
-            write_whole(path, (prompt + sample["text"]).encode("utf-8", "replace"))
-            sample["path"] = str(path)
+        for index, (one, sample) in enumerate(zip(made, samples, strict=True), 1):
+            files = loaded.kind.render(request, one)
+            paths = {suffix: out / f"{index:04}.{suffix}" for suffix in files}
+            for suffix, content in files.items():
+                write_whole(paths[suffix], content)
+            sample["path"] = str(next(iter(paths.values())))
     lines = []
     for sample in [] if streamed else samples:
-        lines += [f"--- seed {sample['seed']}", prompt + sample["text"]] if out is None else [sample["path"]]
+        if out is None:
+            lines += [f"--- seed {sample['seed']}", request.lead + sample["text"]]
+        else:
+            lines.append(sample["path"])
     show.result(output, {"model": loaded.name, "samples": samples}, lines)
 
 
-def _stream(model: Any, request: Any) -> dict[str, Any]:
-    """Write one sample to stdout as it is made."""
+def prompt_from(path: Path) -> str:
+    """What a prompt file says; MIDI as the text of its tune."""
+    content = path.read_bytes()
+    if content.startswith(b"MThd"):
+        from bowerbird.data.opening import read_opening
+
+        return read_opening(content).text()
+    return content.decode("utf-8", errors="replace")
+
+
+def _stream(model: Any, request: Any) -> Any:
+    """Write one sample to stdout as it is made, and return it."""
+    from bowerbird.kinds.loaded import Sample
+
     encoding = sys.stdout.encoding or "utf-8"
-    pieces = [request.prompt]
+    pieces = []
     finish = None
-    sys.stdout.write(request.prompt.encode(encoding, "replace").decode(encoding))
-    for _, piece, ended in model.parts(request):
+    readers = model.readers(request)
+    sys.stdout.write(request.lead.encode(encoding, "replace").decode(encoding))
+    for _, piece, ended in model.parts(request, readers):
         finish = ended
         pieces.append(piece)
         sys.stdout.write(piece.encode(encoding, "replace").decode(encoding))
         sys.stdout.flush()
     sys.stdout.write("\n")
-    return {"text": "".join(pieces[1:]), "seed": request.seed, "finish_reason": finish}
+    return Sample("".join(pieces), request.seed, finish, readers[0].content)
 
 
 def verify_resume(

@@ -27,16 +27,17 @@ def prepare(
     Example: bowerbird prepare poems/ --out datasets/poems
 
     Reads folders, files, globs and archives of .txt .md .html .csv .tsv .jsonl .json .epub .pdf .docx,
-    and the demo data `demo:chat` and `demo:speeches`. What became of each item is in ledger.jsonl.
+    and the demo data `demo:chat` and `demo:speeches`. With --kind melody: .mid .abc .musicxml .mxl .krn,
+    `demo:tunes` and `demo:chorales`. What became of each item is in ledger.jsonl.
 
     Parameters
     ----------
     source
-        Folders, files, globs, archives, or demo:chat, demo:speeches.
+        Folders, files, globs, archives, or demo:chat, demo:speeches, demo:tunes, demo:chorales.
     out
         The dataset folder to make.
     kind
-        What the files hold: text.
+        What the files hold: text or melody.
     skip_bad
         Go on without named files that cannot be used.
     seed
@@ -116,7 +117,7 @@ def train(
         seed=seed,
         config=settings.config,
         settings=settings.set,
-        listener=listener(output, data),
+        listener=show.follow(output, data),
         started=STARTED,
     )
     _trained(output, run.outcome)
@@ -138,7 +139,7 @@ def resume(run: Path, *, budget: Budget = BUDGET, output: Output = OUTPUT) -> No
     from bowerbird.runs.run import Run
 
     found = Run.open(run)
-    told = listener(output, found.dataset())
+    told = show.follow(output, found.dataset())
     done = show.stage(
         output,
         lifecycle.resume,
@@ -193,7 +194,7 @@ def finetune(
         seed=seed,
         config=settings.config,
         settings=settings.set,
-        listener=listener(output, data),
+        listener=show.follow(output, data),
         started=STARTED,
         workspace=space(output),
     )
@@ -214,19 +215,14 @@ def space(output: Output) -> Any:
     return Workspace(output.workspace)
 
 
-def listener(output: Output, data: Any) -> Any:
-    """What shows a run over this dataset as it goes."""
-    train = data.info["splits"]["train"]
-    return show.follow(output, train["bytes"] / max(train["tokens"], 1))
-
-
 def _trained(output: Output, outcome: dict[str, Any]) -> None:
     scores = outcome["best"]["scores"]
+    unit = next(name.removeprefix("bits_per_") for name in scores if name.startswith("bits_per_"))
     lines = [
         f"{outcome['steps']:,} steps in {outcome['seconds']:.0f} s, {outcome['parameters']:,} parameters; "
         f"ended by {outcome['stopped']}",
-        f"best at step {outcome['best']['step']:,}: {scores['bits_per_byte']:.3f} bits per byte, "
-        f"loss {scores['loss']:.3f} on held-out text",
+        f"best at step {outcome['best']['step']:,}: {scores[f'bits_per_{unit}']:.3f} bits per {unit}, "
+        f"loss {scores['loss']:.3f} on what was held out",
     ]
     show.result(output, outcome, lines, f"bowerbird evaluate {outcome['run']}")
 

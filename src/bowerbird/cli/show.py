@@ -92,9 +92,11 @@ def counter(output: Output) -> Callable[[str, int], None]:
     return tell
 
 
-def follow(output: Output, bytes_per_token: float) -> Callable[[Record], None]:
-    """A listener for a run's journal: one live line on a terminal, plain lines when piped."""
+def follow(output: Output, data: Any) -> Callable[[Record], None]:
+    """A listener for the journal of a run over a dataset: one live line on a terminal, plain lines when piped."""
+    units_per_token, unit = data.units_per_token(), data.codec.unit
     last = {"line": 0.0}
+    read = "characters" if unit == "byte" else f"{unit}s"
 
     def tell(record: Record) -> None:
         if output.quiet:
@@ -106,11 +108,11 @@ def follow(output: Output, bytes_per_token: float) -> Callable[[Record], None]:
             if not due:
                 return
             last["line"] = record["seconds"]
-            bits = record["loss"] / 0.6931471805599453 / bytes_per_token
-            speed = record["steps_per_second"] * record["tokens"] * bytes_per_token
+            bits = record["loss"] / 0.6931471805599453 / units_per_token
+            speed = record["steps_per_second"] * record["tokens"] * units_per_token
             line = (
-                f"step {record['step']:,}  loss {record['loss']:.3f}  {bits:.3f} bits/byte  "
-                f"{speed / 1000:.1f}k characters/s  {clock(record['seconds_left'])} left"
+                f"step {record['step']:,}  loss {record['loss']:.3f}  {bits:.3f} bits/{unit}  "
+                f"{speed / 1000:.1f}k {read}/s  {clock(record['seconds_left'])} left"
             )
             STDERR.print(f"\r{line}   " if live else line, end="" if live else "\n", markup=False)
             return
@@ -121,7 +123,7 @@ def follow(output: Output, bytes_per_token: float) -> Callable[[Record], None]:
         elif event == "evaluate":
             STDERR.print(
                 f"step {record['step']:,}  held out: loss {record['valid_loss']:.3f}  "
-                f"{record['valid_bits_per_byte']:.3f} bits/byte  ({clock(record['seconds'])})",
+                f"{record[f'valid_bits_per_{unit}']:.3f} bits/{unit}  ({clock(record['seconds'])})",
                 style="cyan",
                 markup=False,
             )

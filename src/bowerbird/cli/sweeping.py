@@ -101,7 +101,6 @@ def sweep(
 
 def _follow(output: Output, data: Any, *, chosen: bool) -> Listener:
     """Shows a sweep as it goes: what lies ahead, each trial and its score, and the live line of the run."""
-    train = data.info["splits"]["train"]
     told: set[str | None] = set()
     state: dict[str, Any] = {"ran": 0, "began": time.monotonic()}
 
@@ -115,7 +114,7 @@ def _follow(output: Output, data: Any, *, chosen: bool) -> Listener:
                 + ("" if chosen or record["method"] == "grid" else " (--trials N for another number)"),
             )
         elif event == "trial":
-            state["run"] = show.follow(output, train["bytes"] / max(train["tokens"], 1))
+            state["run"] = show.follow(output, data)
             settings = " ".join(f"{key}={value}" for key, value in record["settings"].items())
             seed = f" seed {record['seed']}" if state["trials"] > state["points"] else ""
             show.note(output, f"trial {record['trial']} of {state['trials']}: {settings}{seed}", "bold")

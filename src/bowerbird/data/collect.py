@@ -25,16 +25,25 @@ _REPORT_EVERY = 100
 class Collection(AbstractContextManager["Collection"]):
     """The documents that passed cleaning, in the order they came. Closing it deletes the temporary files."""
 
-    def __init__(self, folder: Path, clean: Step, similarity: float | None, named: Origins[str] = ()):
+    def __init__(
+        self,
+        folder: Path,
+        clean: Step,
+        similarity: float | None,
+        named: Origins[str] = (),
+        essence: Callable[[str], str] = str,
+    ):
         """`similarity` from which documents are near duplicates, or None to keep those.
 
-        `named` are the origins whose rejections the ledger lists apart.
+        `named` are the origins whose rejections the ledger lists apart; `essence` is what documents that are
+        the same have in common.
         """
         self.spool = Spool(folder / "spool.tmp")
         self.ledger = Ledger(folder, named)
         self.chats = bytearray()
         """1 for every document that is a chat."""
         self._clean = clean
+        self._essence = essence
         self._digests = bytearray()
         self._near = None if similarity is None else NearDuplicates(similarity)
         self._origin: str | None = None
@@ -87,10 +96,11 @@ class Collection(AbstractContextManager["Collection"]):
 
     def _append(self, item: Item) -> None:
         content = self.spool.append(item.content)
-        self._hash.update(content)
+        essence = self._essence(item.content)
+        self._hash.update(content if essence == item.content else essence.encode())
         whole = item.piece == 0 and item.last
-        if self._near is not None and not (whole and len(item.content) < SHORTEST_CHARACTERS):
-            self._sketch.add(item.content)
+        if self._near is not None and not (whole and len(essence) < SHORTEST_CHARACTERS):
+            self._sketch.add(essence)
 
     def _finish(self, item: Item) -> None:
         if not self.spool.open_bytes:  # a long document of which cleaning left nothing

@@ -165,6 +165,14 @@ class Dataset:
         table: NDArray[np.int64] = np.load(self.path / f"{split}.documents.npy", allow_pickle=False)
         return table
 
+    def units_per_token(self) -> float:
+        """Of the training split: bytes of text, or notes, that a token stands for on average."""
+        train = self.info["splits"]["train"]
+        if self.codec.unit == "byte":
+            return float(train["bytes"]) / max(int(train["tokens"]), 1)
+        counts = np.bincount(self.tokens("train"), minlength=self.codec.vocab_size)
+        return float((counts * self.codec.byte_sizes).sum() / max(counts.sum(), 1))
+
     def held_out(self) -> str:
         """The split to judge by: `test`, or `valid` where test is empty.
 
@@ -214,9 +222,14 @@ def batch(tokens: NDArray[Any], seed: int, step: int, rows: int, length: int) ->
 
 def window_starts(total: int, seed: int, step: int, rows: int, length: int) -> NDArray[np.int64]:
     """Where in a text of `total` tokens the windows of a step begin: (rows,)."""
+    return read_from(total, seed, step, rows, length) % total
+
+
+def read_from(total: int, seed: int, step: int, rows: int, length: int) -> NDArray[np.int64]:
+    """As `window_starts`, counted on past the end: divided by `total`, how often a row has gone round."""
     shift = int(np.random.default_rng(seed).integers(total))
-    starts: NDArray[np.int64] = (shift + (np.arange(rows) * total) // rows + step * length) % total
-    return starts
+    places: NDArray[np.int64] = shift + (np.arange(rows) * total) // rows + step * length
+    return places
 
 
 _AGAIN = "prepare it again from its sources"

@@ -22,10 +22,11 @@ from bowerbird.data.dataset import SPLITS, DatasetWriter
 from bowerbird.data.item import Rejected
 from bowerbird.data.ledger import NAME as LEDGER
 from bowerbird.data.ledger import Ledger
+from bowerbird.data.media import MEDIA, Medium
 from bowerbird.data.normaliser import Normaliser
 from bowerbird.data.sources.gather import gather
 from bowerbird.data.sources.source import GatherConfig
-from bowerbird.data.split import SplitConfig, cut_points, split_documents
+from bowerbird.data.split import SplitConfig, at_seams, cut_points, split_documents
 from bowerbird.data.spool import Spool
 
 Progress = Callable[[str, int], None]
@@ -47,8 +48,10 @@ class PrepareConfig(Config):
     codec: CodecConfig = Field(default_factory=CodecConfig)
 
 
-def cleaner(config: PrepareConfig) -> Step:
-    """All cleaning steps that the settings leave on, in the order of their shelf."""
+def cleaner(config: PrepareConfig, medium: Medium) -> Step:
+    """All cleaning steps that the settings leave on, in the order of their shelf; melodies go through none."""
+    if not medium.clean:
+        return chain([])
     built = (build(config.clean, config.normalise) for build in STEPS.values())
     return chain([step for step in built if step is not None])
 
@@ -68,30 +71,37 @@ def prepare(
     named in `sources` itself must be usable, unless `skip_bad`.
 
     Raises:
+        UnknownName: there is no such kind.
         NotFound: a source is not there.
         DataError: nothing usable is left, or a file named in `sources` cannot be used.
         Refused: `out` exists.
         StorageError: `out` cannot be written, or the disk is full.
         MissingExtra: what is asked for needs a package that is not installed.
     """
+    medium = MEDIA[kind]
+    if config.codec.name == "auto":
+        config = config.model_copy(update={"codec": config.codec.model_copy(update={"name": medium.codec})})
     notes: list[str] = []
     found = gather(
-        sources, config.gather, lambda note: notes.append(note) if len(notes) < _MOST_NOTES else None
+        sources,
+        config.gather,
+        lambda note: notes.append(note) if len(notes) < _MOST_NOTES else None,
+        kind=kind,
     )
     named = () if skip_bad else [os.path.expanduser(source) for source in sources]
     similarity = config.clean.similarity if config.clean.near_duplicates else None
     tell = on_progress or (lambda stage, count: None)
     with whole_folder(out) as folder:
-        with Collection(folder, cleaner(config), similarity, named) as collection:
+        with Collection(folder, cleaner(config, medium), similarity, named, medium.essence) as collection:
             collection.take_all(found, tell)
-            _check(collection, sources)
+            _check(collection, sources, medium.noun)
             duplicates = collection.duplicates()
             tell("duplicates", len(duplicates))
             collection.ledger.finish(duplicates)
             kept = np.ones(len(collection.spool), np.bool_)
             kept[list(duplicates)] = False
             documents = np.flatnonzero(kept)
-            writer = _encode(collection.spool, documents, config, folder, tell)
+            writer = _encode(collection.spool, documents, config, folder, tell, medium)
             chat = bool(np.frombuffer(collection.chats, np.uint8)[documents].any())
         content = writer.finish(
             {
@@ -122,12 +132,12 @@ def prepare(
     }
 
 
-def _check(collection: Collection, sources: Sequence[str]) -> None:
+def _check(collection: Collection, sources: Sequence[str], noun: str) -> None:
     """Refuse to go on with nothing, or without a file that was asked for by name."""
     ledger = collection.ledger
     if not len(collection.spool):
         if not ledger.rejected:
-            raise DataError(f"no texts found in {', '.join(sources)}", where=sources[0])
+            raise DataError(f"no {noun} found in {', '.join(sources)}", where=sources[0])
         raise DataError(
             f"nothing here can be used: {ledger.rejected} of {ledger.rejected} items were refused",
             where=_listed(ledger.examples, ledger.rejected),
@@ -147,11 +157,16 @@ def _listed(refused: Sequence[Rejected], count: int) -> str:
 
 
 def _encode(
-    spool: Spool, documents: NDArray[np.int64], config: PrepareConfig, folder: Path, tell: Progress
+    spool: Spool,
+    documents: NDArray[np.int64],
+    config: PrepareConfig,
+    folder: Path,
+    tell: Progress,
+    medium: Medium,
 ) -> DatasetWriter:
     """Learn the codec from the documents to learn from, and write all of them by split."""
     if len(documents) == 1:
-        return _encode_parts(spool, int(documents[0]), config, folder, tell)
+        return _encode_parts(spool, int(documents[0]), config, folder, tell, medium.seam)
     sizes = np.frombuffer(spool.bytes, np.int64)[documents]
     splits = {
         split: documents[chosen].tolist()
@@ -172,11 +187,13 @@ def _encode(
 
 
 def _encode_parts(
-    spool: Spool, document: int, config: PrepareConfig, folder: Path, tell: Progress
+    spool: Spool, document: int, config: PrepareConfig, folder: Path, tell: Progress, seam: str | None
 ) -> DatasetWriter:
     """One single document: contiguous parts in the order train, valid, test."""
     characters = spool.characters[document]
     parts = cut_points(characters, config.split)
+    if seam is not None:
+        parts = at_seams("".join(spool.pieces(document)), parts, seam)
     tell("codec", 0)
     codec = learn_codec(config.codec, lambda: spool.part(document, *parts["train"]))
     with DatasetWriter(folder, codec) as writer:

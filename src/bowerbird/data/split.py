@@ -80,3 +80,14 @@ def cut_points(characters: int, config: SplitConfig) -> dict[str, tuple[int, int
     if not train:  # a few characters: there is nothing to hold out
         train = valid = characters
     return {"train": (0, train), "valid": (train, valid), "test": (valid, characters)}
+
+
+def at_seams(text: str, parts: dict[str, tuple[int, int]], seam: str) -> dict[str, tuple[int, int]]:
+    """Parts whose borders stand before the nearest earlier `seam`, so that nothing is torn."""
+
+    def moved(border: int) -> int:
+        if not 0 < border < len(text):
+            return border
+        return max(text.rfind(seam, 0, border + len(seam)), 0)
+
+    return {split: (moved(start), moved(stop)) for split, (start, stop) in parts.items()}

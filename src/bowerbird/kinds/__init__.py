@@ -2,6 +2,7 @@
 
 from bowerbird.base.shelf import Shelf
 from bowerbird.kinds.kind import Kind
+from bowerbird.kinds.melody import MELODY
 from bowerbird.kinds.text import TEXT
 
-KINDS: Shelf[Kind] = Shelf("kind", text=TEXT)
+KINDS: Shelf[Kind] = Shelf("kind", text=TEXT, melody=MELODY)

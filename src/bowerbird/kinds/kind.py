@@ -50,6 +50,8 @@ class Reader(Protocol):
 
     unread: int
     """Of the last push, how much came after the end that the reader saw in it."""
+    content: str
+    """What was made, once it has ended, where that is more than its text tells; else empty."""
 
     def push(self, content: Any, finished: FinishReason | None) -> tuple[str, FinishReason | None]:
         """New readable content, and why it ends if it does (a stop string may end it early)."""
@@ -79,4 +81,6 @@ class Kind:
     """(model, request, which of its n) -> what a session admits."""
     read: Callable[[Any, Any], Reader]
     """(model, request) -> a reader of its chunks."""
+    render: Callable[[Any, Any], dict[str, bytes]]
+    """(request, sample) -> the files of a sample by suffix, the main one first."""
     gather_evidence: Callable[..., Evidence]

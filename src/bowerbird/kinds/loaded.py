@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from bowerbird.base.errors import CorruptFile, UnknownName
 from bowerbird.data.codecs import Codec, load_codec
 from bowerbird.data.normaliser import Normaliser
 from bowerbird.kinds import KINDS
-from bowerbird.kinds.kind import Kind
+from bowerbird.kinds.kind import Kind, Reader
 from bowerbird.sampling.session import FinishReason, run_all
 from bowerbird.store.bundle import Bundle
 
@@ -29,6 +29,8 @@ class Sample:
     text: str
     seed: int
     finish_reason: FinishReason | None
+    content: str = ""
+    """A melody's tune, from which its files are made; empty for a text."""
 
 
 class Model:
@@ -78,11 +80,14 @@ class Model:
         request = self.request(**fields)
         texts: dict[int, str] = {}
         ends: dict[int, FinishReason | None] = {}
-        for index, text, finished in self.parts(request):
+        readers = self.readers(request)
+        for index, text, finished in self.parts(request, readers):
             texts[index] = texts.get(index, "") + text
             ends[index] = finished
         seed = int(getattr(request, "seed"))  # noqa: B009 (each kind's request has one)
-        return [Sample(texts[index], seed + index, ends[index]) for index in sorted(texts)]
+        return [
+            Sample(texts[index], seed + index, ends[index], readers[index].content) for index in sorted(texts)
+        ]
 
     def stream(self, **fields: Any) -> Iterator[str]:
         """One sample, piece by piece as it is made."""
@@ -90,10 +95,16 @@ class Model:
             if text:
                 yield text
 
-    def parts(self, request: Any) -> Iterator[tuple[int, str, FinishReason | None]]:
+    def readers(self, request: Any) -> list[Reader]:
+        """One for each of the n."""
+        return [self.kind.read(self, request) for _ in range(request.n)]
+
+    def parts(
+        self, request: Any, readers: Sequence[Reader] | None = None
+    ) -> Iterator[tuple[int, str, FinishReason | None]]:
         """(which of the n, new text, why it ended if it has), as they come."""
         session = self.kind.open_session(self.network, min(request.n, _SLOTS))
-        readers = [self.kind.read(self, request) for _ in range(request.n)]
+        readers = readers or self.readers(request)
         jobs = [self.kind.encode_request(self, request, index) for index in range(request.n)]
         dropped: set[int] = set()
         for progress in run_all(session, jobs, dropped):

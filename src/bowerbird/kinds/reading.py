@@ -21,6 +21,7 @@ class TextReader:
 
     unread = 0
     """Tokens of the last push that came after the end."""
+    content = ""
 
     def __init__(self, decoder: Decoder, stop: Sequence[str] = ()):
         self._decoder = decoder

@@ -31,7 +31,7 @@ from bowerbird.sampling.sessions import open_session as open_token_session
 from bowerbird.sampling.tokens import TokenRequest
 
 if TYPE_CHECKING:
-    from bowerbird.kinds.loaded import Model
+    from bowerbird.kinds.loaded import Model, Sample
 
 _VALID_ROWS = 32
 _BLOCK_BYTES = 2048
@@ -88,7 +88,9 @@ def validate(network: nn.Module, dataset: Dataset, most: int | None) -> Validati
     size = float(dataset.codec.byte_sizes[table[:, 1:]].sum())
     count = table[:, 1:].size
     return Validation(
-        loss, {"loss": loss, "bits_per_byte": float(loss * count / np.log(2) / max(size, 1.0))}, count
+        loss,
+        {"loss": loss, f"bits_per_{dataset.codec.unit}": float(loss * count / np.log(2) / max(size, 1.0))},
+        count,
     )
 
 
@@ -129,6 +131,10 @@ def encode_request(model: Model, request: TextRequest, index: int) -> TokenReque
 
 def read(model: Model, request: TextRequest) -> TextReader:
     return TextReader(model.codec.decoder(), request.stop)
+
+
+def render(request: TextRequest, sample: Sample) -> dict[str, bytes]:
+    return {"txt": (request.prompt + sample.text).encode("utf-8", "replace")}
 
 
 def gather_evidence(
@@ -217,5 +223,6 @@ TEXT = Kind(
     open_session=open_session,
     encode_request=encode_request,
     read=read,
+    render=render,
     gather_evidence=gather_evidence,
 )

@@ -59,3 +59,8 @@ class TextRequest(Config):
     repetition_penalty: float = Field(1.0, gt=0, le=10)
     stop: tuple[str, ...] = ()
     seed: int = Field(0, ge=0, lt=1 << 63)
+
+    @property
+    def lead(self) -> str:
+        """What is shown before a sample."""
+        return self.prompt

@@ -13,10 +13,11 @@ from bowerbird.base.errors import BowerbirdError, MissingExtra
 from bowerbird.kinds.loaded import Model
 from bowerbird.sampling.session import FinishReason
 from bowerbird.serving.answer import DONE, Answer, event
-from bowerbird.serving.asked import checked
+from bowerbird.serving.asked import checked, validated
 from bowerbird.serving.engine import QUEUE, SLOTS, Engine
 from bowerbird.serving.errors import error_body, shape, status_code
 from bowerbird.serving.guards import Guard, json_bytes, read_json_body
+from bowerbird.serving.melodies import Melodies, MelodyBody
 from bowerbird.serving.page import CONTENT_SECURITY, page
 from bowerbird.serving.ticket import Ticket
 
@@ -113,6 +114,16 @@ def create_app(
         whole = await _unless_gone(request.receive, _whole(answer, ticket), ticket)
         return reply(whole) if whole is not None else Response(status_code=499)
 
+    @app.post("/v1/melodies/generations")
+    async def compose(request: Request) -> Response:
+        body = validated(await read_json_body(request), MelodyBody)
+        asked = await asyncio.to_thread(Melodies.of, body, engine.model(body.model))
+        ticket = engine.submit_jobs(body.model, asked.jobs, loop=asyncio.get_running_loop())
+        made = await _unless_gone(request.receive, _gathered(ticket), ticket)
+        if made is None:
+            return Response(status_code=499)
+        return reply(await asyncio.to_thread(asked.whole, *made))
+
     @app.get("/health")
     async def health() -> Response:
         return reply({"status": "ok" if engine.alive else "failed"}, 200 if engine.alive else 503)
@@ -124,19 +135,29 @@ def create_app(
 
     @app.get("/")
     async def front() -> Response:
-        return HTMLResponse(page(engine.models), headers={"Content-Security-Policy": CONTENT_SECURITY})
+        return HTMLResponse(
+            page({name: model.kind.name for name, model in engine.models.items()}),
+            headers={"Content-Security-Policy": CONTENT_SECURITY},
+        )
 
     return app
 
 
 async def _whole(answer: Answer, ticket: Ticket) -> dict[str, Any]:
+    texts, ends, answer.completion_tokens = await _gathered(ticket)
+    return answer.whole(texts, ends)
+
+
+async def _gathered(ticket: Ticket) -> tuple[list[str], list[FinishReason | None], int]:
+    """Each sample's text and why it ended, and the tokens of all."""
     texts: list[list[str]] = [[] for _ in range(ticket.samples)]
     ends: list[FinishReason | None] = [None] * ticket.samples
+    tokens = 0
     async for piece in ticket:
         texts[piece.index].append(piece.text)
         ends[piece.index] = piece.finished
-        answer.completion_tokens += piece.tokens
-    return answer.whole(["".join(parts) for parts in texts], ends)
+        tokens += piece.tokens
+    return ["".join(parts) for parts in texts], ends, tokens
 
 
 async def _events(answer: Answer, ticket: Ticket) -> AsyncIterator[bytes]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError
 
@@ -16,6 +16,7 @@ from bowerbird.base.errors import nearest
 from bowerbird.serving.errors import BadRequest
 
 Prompt = str | list[int]
+Body = TypeVar("Body", bound=Config)
 
 MOST_TOKENS = 100_000
 MOST_SAMPLES = 256
@@ -89,23 +90,7 @@ def checked(body: Mapping[str, Any]) -> Asked:
     Raises:
         BadRequest: a field is unknown, wrong or not supported; the first is named in `param`.
     """
-    unknown = next((key for key in body if key not in CompletionBody.model_fields), None)
-    if unknown is not None:
-        unknown = unknown[:100]
-        near = nearest(unknown, CompletionBody.model_fields)
-        advice = f"; did you mean `{near}`?" if near else ""
-        raise BadRequest(f"there is no field `{unknown}`{advice}", param=unknown, code="unknown_parameter")
-    if body.get("model") is None:
-        raise BadRequest("name a model in the field `model`", param="model", code="missing_parameter")
-    try:
-        asked = CompletionBody.model_validate(dict(body))
-    except ValidationError as error:
-        problems = error.errors(include_input=False, include_url=False)
-        param = str(problems[0]["loc"][0])
-        told = "; ".join(
-            f"`{'.'.join(map(str, problem['loc']))}`: {problem['msg'].lower()}" for problem in problems
-        )
-        raise BadRequest(told, param=param, code="invalid_value") from None
+    asked = validated(body, CompletionBody)
     for name, is_neutral in _NEUTRAL.items():
         value = getattr(asked, name)
         if value is not None and not is_neutral(value):
@@ -124,7 +109,7 @@ def checked(body: Mapping[str, Any]) -> Asked:
             code="invalid_value",
         )
     for name in ("model", "user"):
-        _check_text(getattr(asked, name) or "", name)
+        check_text(getattr(asked, name) or "", name)
     given: dict[str, Any] = {
         "n": n,
         "length": asked.max_tokens or 16,
@@ -139,6 +124,31 @@ def checked(body: Mapping[str, Any]) -> Asked:
     }
     include_usage = bool(asked.stream_options and asked.stream_options.include_usage)
     return Asked(asked.model, prompts, given, n, bool(asked.stream), include_usage, bool(asked.echo))
+
+
+def validated(body: Mapping[str, Any], form: type[Body]) -> Body:
+    """A body in its form.
+
+    Raises:
+        BadRequest: a field is unknown or wrong, or no model is named; the first is named in `param`.
+    """
+    unknown = next((key for key in body if key not in form.model_fields), None)
+    if unknown is not None:
+        unknown = unknown[:100]
+        near = nearest(unknown, form.model_fields)
+        advice = f"; did you mean `{near}`?" if near else ""
+        raise BadRequest(f"there is no field `{unknown}`{advice}", param=unknown, code="unknown_parameter")
+    if body.get("model") is None:
+        raise BadRequest("name a model in the field `model`", param="model", code="missing_parameter")
+    try:
+        return form.model_validate(dict(body))
+    except ValidationError as error:
+        problems = error.errors(include_input=False, include_url=False)
+        param = str(problems[0]["loc"][0])
+        told = "; ".join(
+            f"`{'.'.join(map(str, problem['loc']))}`: {problem['msg'].lower()}" for problem in problems
+        )
+        raise BadRequest(told, param=param, code="invalid_value") from None
 
 
 def _prompts(value: Any) -> list[Prompt]:
@@ -165,7 +175,7 @@ def _prompts(value: Any) -> list[Prompt]:
         )
     for prompt in prompts:
         if isinstance(prompt, str):
-            _check_text(prompt, "prompt")
+            check_text(prompt, "prompt")
     return prompts
 
 
@@ -186,11 +196,11 @@ def _stops(value: Any) -> tuple[str, ...]:
             code="invalid_value",
         )
     for stop in stops:
-        _check_text(stop, "stop")
+        check_text(stop, "stop")
     return tuple(stops)
 
 
-def _check_text(text: str, param: str) -> None:
+def check_text(text: str, param: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

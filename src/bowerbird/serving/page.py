@@ -1,9 +1,9 @@
-"""The page at `/`: what is served here, and a box that streams a completion. It asks nobody else."""
+"""The page at `/`: what is served here, and a box that streams a text or makes a tune. It asks nobody else."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+from collections.abc import Mapping
 from string import Template
 
 CONTENT_SECURITY = (
@@ -12,9 +12,12 @@ CONTENT_SECURITY = (
 )
 
 
-def page(models: Iterable[str]) -> str:
-    """The page for these model ids."""
-    options = "".join(f"<option>{html.escape(name)}</option>" for name in models)
+def page(kinds: Mapping[str, str]) -> str:
+    """The page for these model ids, each with its kind."""
+    options = "".join(
+        f'<option data-kind="{html.escape(kind)}">{html.escape(name)}</option>'
+        for name, kind in kinds.items()
+    )
     return _PAGE.substitute(options=options)
 
 
@@ -53,8 +56,9 @@ button[disabled] { opacity: .4; cursor: default; }
 </head>
 <body>
 <h1>bowerbird</h1>
-<p>Your model, on this machine. Programs ask it at <code>/v1/completions</code>.</p>
-<label for="prompt">How the text begins</label>
+<p>Your model, on this machine. Programs ask it at <code>/v1/completions</code>, for tunes at
+<code>/v1/melodies/generations</code>.</p>
+<label for="prompt">How it begins (a tune: ABC, or notes as C4 D4 E4:2)</label>
 <textarea id="prompt" rows="3" autofocus></textarea>
 <div class="row">
 <div><label for="model">Model</label><select id="model">$options</select></div>
@@ -71,6 +75,21 @@ button[disabled] { opacity: .4; cursor: default; }
 const at = (id) => document.getElementById(id);
 let leaving = null;
 
+async function compose(body) {
+  const answer = await fetch("/v1/melodies/generations", { method: "POST", signal: leaving.signal,
+    body: JSON.stringify({ model: body.model, prompt: body.prompt, seed: body.seed, temperature: body.temperature,
+      max_tokens: Math.max(16, Math.min(20000, body.max_tokens * 3)) }),
+    headers: { "Content-Type": "application/json" } });
+  const made = await answer.json();
+  if (!answer.ok) throw new Error(made.error.message);
+  const link = document.createElement("a");
+  link.href = "data:audio/midi;base64," + made.data[0].b64_json;
+  link.download = "tune.mid";
+  link.textContent = "tune.mid";
+  at("out").replaceChildren(made.data[0].abc, link);
+  return made.usage.completion_tokens;
+}
+
 async function write() {
   const prompt = at("prompt").value, begun = performance.now();
   const body = { model: at("model").value, prompt, stream: true, stream_options: { include_usage: true },
@@ -83,6 +102,12 @@ async function write() {
   at("out").replaceChildren(lead);
   at("said").textContent = "writing ...";
   try {
+    if (at("model").selectedOptions[0].dataset.kind === "melody") {
+      const tokens = await compose(body);
+      at("said").textContent = tokens + " tokens in " + ((performance.now() - begun) / 1000).toFixed(1) + " s";
+      at("go").disabled = false; at("stop").disabled = true;
+      return;
+    }
     const answer = await fetch("/v1/completions", { method: "POST", body: JSON.stringify(body),
       headers: { "Content-Type": "application/json" }, signal: leaving.signal });
     if (!answer.ok) throw new Error((await answer.json()).error.message);

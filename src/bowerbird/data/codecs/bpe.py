@@ -29,6 +29,7 @@ class BytePairs:
     """`vocab_size` tokens: markers, 256 bytes, then merges in the order they were learnt."""
 
     name: ClassVar[str] = "bpe"
+    unit: ClassVar[str] = "byte"
 
     def __init__(self, tokenizer: Tokenizer):
         self._tokenizer = tokenizer

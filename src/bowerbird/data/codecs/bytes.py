@@ -15,6 +15,7 @@ class Bytes:
     """Markers keep their own tokens; every other character is its bytes."""
 
     name: ClassVar[str] = "bytes"
+    unit: ClassVar[str] = "byte"
     vocab_size = FIRST_PIECE + 256
     byte_sizes = np.array([0.0] * FIRST_PIECE + [1.0] * 256)
 

@@ -50,7 +50,9 @@ class Codec(Protocol):
     name: ClassVar[str]
     vocab_size: int
     byte_sizes: NDArray[np.float64]
-    """(vocab_size,) UTF-8 bytes each token stands for, of `notes` notes; markers stand for none."""
+    """(vocab_size,) UTF-8 bytes each token stands for; markers stand for none. Of `notes`: notes."""
+    unit: ClassVar[str]
+    """What `byte_sizes` counts: `byte`, or `note`."""
 
     @classmethod
     def learn(cls, texts: Texts, config: CodecConfig) -> Self: ...

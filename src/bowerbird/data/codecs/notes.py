@@ -119,6 +119,7 @@ class Notes:
     """Learnt from tunes only. `byte_sizes` counts notes, so that what is measured per byte is per note."""
 
     name: ClassVar[str] = "notes"
+    unit: ClassVar[str] = "note"
 
     def __init__(
         self,

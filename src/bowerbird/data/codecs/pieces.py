@@ -30,6 +30,7 @@ class Characters:
     """One token a character. `pieces` are the characters that have one, in the order of their tokens."""
 
     name: ClassVar[str] = "characters"
+    unit: ClassVar[str] = "byte"
 
     def __init__(self, pieces: list[str]):
         self.pieces = pieces
@@ -92,6 +93,7 @@ class Words(Characters):
     """One token a frequent word (with the space before it), else its characters."""
 
     name: ClassVar[str] = "words"
+    unit: ClassVar[str] = "byte"
     _PIECE = re.compile(r" ?\w+(?:['\u2019]\w+)*|\W")
 
     def __init__(self, pieces: list[str]):

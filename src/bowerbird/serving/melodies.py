@@ -1,0 +1,93 @@
+"""`POST /v1/melodies/generations`: tunes as MIDI in base64, or as ABC."""
+
+from __future__ import annotations
+
+import base64
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from bowerbird.base.config import Config
+from bowerbird.base.errors import DataError, UsageError
+from bowerbird.kinds.loaded import Model, Sample
+from bowerbird.sampling.session import FinishReason
+from bowerbird.serving.asked import MOST_SAMPLES, check_text
+from bowerbird.serving.errors import BadRequest
+from bowerbird.serving.scheduler import Job
+
+MOST_PROMPT_CHARACTERS = 20_000
+
+
+class MelodyBody(Config):
+    """The body. Null is as absent."""
+
+    model_config = ConfigDict(strict=True)
+
+    model: str
+    prompt: str | None = Field(None, max_length=MOST_PROMPT_CHARACTERS)
+    n: int | None = Field(None, ge=1, le=MOST_SAMPLES)
+    seed: int | None = Field(None, ge=0, lt=1 << 63)
+    temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False)
+    top_p: float | None = Field(None, gt=0, le=1, allow_inf_nan=False)
+    top_k: int | None = Field(None, ge=1)
+    min_p: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
+    max_tokens: int | None = Field(None, ge=16, le=20_000)
+    key: str | None = Field(None, max_length=40)
+    metre: str | None = Field(None, max_length=40)
+    bars: int | None = Field(None, ge=1, le=1000)
+    tempo: float | None = Field(None, ge=10, le=500, allow_inf_nan=False)
+    response_format: Literal["b64_json", "abc"] | None = None
+    """MIDI in base64, or ABC; both where it is not said."""
+    user: str | None = None
+
+
+_OWN_NAME = {"max_tokens": "length"}
+_NOT_OF_THE_REQUEST = ("model", "response_format", "user")
+
+
+@dataclass(frozen=True)
+class Melodies:
+    """What one request asks for, as jobs, and the answer once they are done."""
+
+    body: MelodyBody
+    request: Any
+    model: Model
+    jobs: list[Job]
+
+    @classmethod
+    def of(cls, body: MelodyBody, model: Model) -> Melodies:
+        """Raises BadRequest: the model makes no melodies, or what is asked cannot be made."""
+        if model.kind.name != "melody":
+            raise BadRequest(
+                f"`{body.model}` makes {model.kind.name}, no melodies", param="model", code="invalid_value"
+            )
+        check_text(body.prompt or "", "prompt")
+        given = body.model_dump(exclude=set(_NOT_OF_THE_REQUEST), exclude_none=True)
+        try:
+            request: Any = model.request(**{_OWN_NAME.get(name, name): given[name] for name in given})
+            contents = [model.kind.encode_request(model, request, index) for index in range(request.n)]
+        except (UsageError, DataError) as error:
+            raise BadRequest(str(error), param="prompt", code="invalid_value") from error
+        jobs = [Job(content, model.kind.read(model, request)) for content in contents]
+        return cls(body, request, model, jobs)
+
+    def whole(self, texts: list[str], ends: list[FinishReason | None], tokens: int) -> dict[str, Any]:
+        """The answer."""
+        data = []
+        for index, (text, end, job) in enumerate(zip(texts, ends, self.jobs, strict=True)):
+            seed = self.request.seed + index
+            told: dict[str, Any] = {"seed": seed, "finish_reason": end}
+            if self.body.response_format != "b64_json":
+                told["abc"] = text
+            if self.body.response_format != "abc":
+                files = self.model.kind.render(self.request, Sample(text, seed, end, job.reader.content))
+                told["b64_json"] = base64.b64encode(files["mid"]).decode()
+            data.append(told)
+        return {
+            "created": int(time.time()),
+            "model": self.body.model,
+            "data": data,
+            "usage": {"prompt_tokens": 0, "completion_tokens": tokens, "total_tokens": tokens},
+        }
