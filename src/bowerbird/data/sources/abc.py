@@ -25,6 +25,7 @@ _FIELD = re.compile(r"([A-Za-z]):\s*(.*?)\s*(?:%.*)?$")
 _METRE = re.compile(r"none|C\|?|\(?\d+(\s*\+\s*\d+)*\)?\s*/\s*\d+", re.IGNORECASE)
 _LENGTH = re.compile(r"\d+(/\d+)?")
 _KEY = re.compile(r"\s*[A-G][#b]?\s*([a-z].*)?$|none|HP|Hp", re.IGNORECASE)
+_INLINE = re.compile(r"\[([KLM]:[^\]]*)\]")
 # What does not sound in its own time: comments, chord names and fingers, grace notes, decorations, slurs.
 _SILENT = re.compile(r'%.*$|"[^"]*"|\{[^}]*\}|![^!|]{1,20}!|\+[a-z]{2,12}\+|\((?!\d)|\)')
 
@@ -83,7 +84,9 @@ def parsed(lines: list[str], opened: Opened, config: GatherConfig) -> Tune:
     _check_header(lines)
     if _field(lines, "M") is None and _field(lines, "L") is None:
         lines = [lines[0], "L:1/8", *lines[1:]]  # what the standard has where neither is said
-    text = "\n".join(line if _FIELD.match(line) else _SILENT.sub("", line) for line in lines)
+    text = "\n".join(
+        line if _FIELD.match(line) else _INLINE.sub(r"\n\1\n", _SILENT.sub("", line)) for line in lines
+    )
     try:
         with quiet():
             from music21.converter.subConverters import ConverterABC

@@ -40,7 +40,7 @@ def tune_of_score(score: Any, opened: Opened, config: GatherConfig) -> Tune:
 
 
 def _ticks(quarters: Any) -> int:
-    return int(round(quarters * TICKS))
+    return round(float(quarters) * TICKS)
 
 
 def _measures(part: Any) -> tuple[list[Measure], Signature]:
