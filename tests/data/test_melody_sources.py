@@ -150,8 +150,7 @@ def test_a_tune_book(tmp_path: Path):
     assert set(one.metres) == {Metre(6, 8)}
     assert one.notes[0] == Note(60, 12, 76)
     assert one.notes[1].start == 72
-    assert Note(3 * 72 + 60 - 72, 12, 76) not in one.notes[:1]
-    assert {note.start for note in one.notes} >= {line for line in one.bar_lines()[1:-1]}
+    assert {note.start for note in one.notes} >= set(one.bar_lines()[1:-1])
     assert two.key == Key(10, "major")
     assert two.metres == (Metre(4, 4), Metre(4, 4), Metre(3, 4), Metre(3, 4))
 

@@ -179,7 +179,7 @@ def test_a_packed_score_that_is_a_bomb_is_refused(tmp_path: Path):
 
 
 def test_entities_that_multiply_are_refused(tmp_path: Path):
-    entities = "".join(f'<!ENTITY e{n} "{"&e%d;" % (n - 1) * 10 if n else "ha" * 10}">' for n in range(12))
+    entities = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10 if n else "ha" * 10}">' for n in range(12))
     (tmp_path / "a.xml").write_text(
         f"<!DOCTYPE score-partwise [{entities}]><score-partwise><work><work-title>&e11;</work-title></work>"
         "</score-partwise>"

@@ -25,6 +25,7 @@ _FIELD = re.compile(r"([A-Za-z]):\s*(.*?)\s*(?:%.*)?$")
 _METRE = re.compile(r"none|C\|?|\(?\d+(\s*\+\s*\d+)*\)?\s*/\s*\d+", re.IGNORECASE)
 _LENGTH = re.compile(r"\d+(/\d+)?")
 _KEY = re.compile(r"\s*[A-G][#b]?\s*([a-z].*)?$|none|HP|Hp", re.IGNORECASE)
+_INLINE = re.compile(r"\[([KLM]:[^\]]*)\]")
 # What does not sound in its own time: comments, chord names and fingers, grace notes, decorations, slurs.
 _SILENT = re.compile(r'%.*$|"[^"]*"|\{[^}]*\}|![^!|]{1,20}!|\+[a-z]{2,12}\+|\((?!\d)|\)')
 
@@ -83,7 +84,7 @@ def parsed(lines: list[str], opened: Opened, config: GatherConfig) -> Tune:
     _check_header(lines)
     if _field(lines, "M") is None and _field(lines, "L") is None:
         lines = [lines[0], "L:1/8", *lines[1:]]  # what the standard has where neither is said
-    text = "\n".join(line if _FIELD.match(line) else _SILENT.sub("", line) for line in lines)
+    text = "\n".join(_plain(lines))
     try:
         with quiet():
             from music21.converter.subConverters import ConverterABC
@@ -97,6 +98,19 @@ def parsed(lines: list[str], opened: Opened, config: GatherConfig) -> Tune:
             detail = " ".join(str(error).split())[:120]
             raise Unusable(f"its ABC cannot be understood: {detail}") from None
         return tune_of_score(converter.stream, opened, config)
+
+
+def _plain(lines: list[str]) -> Iterator[str]:
+    """A tune without what does not sound, its inline fields on lines of their own."""
+    body = False
+    for line in lines:
+        field = _FIELD.match(line)
+        pieces = [line] if field else _INLINE.sub(r"\n\1\n", _SILENT.sub("", line)).split("\n")
+        for piece in pieces:
+            yield piece
+            if body and piece.startswith(("K:", "M:")):
+                yield piece  # music21 overlooks a change that stands alone, but not one said twice
+        body = body or (field is not None and field[1] == "K")
 
 
 def _check_header(lines: list[str]) -> None:

@@ -40,8 +40,7 @@ def tune_of_score(score: Any, opened: Opened, config: GatherConfig) -> Tune:
 
 
 def _ticks(quarters: Any) -> int:
-    ticks: int = round(quarters * TICKS)
-    return ticks
+    return round(float(quarters) * TICKS)
 
 
 def _measures(part: Any) -> tuple[list[Measure], Signature]:
