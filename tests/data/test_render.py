@@ -98,7 +98,7 @@ def test_music21_reads_the_abc(tune: Tune) -> None:
 
 
 @settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 @given(tunes())
 def test_music21_reads_any_abc(tune: Tune) -> None:
