@@ -20,6 +20,8 @@ from bowerbird.data.tune import TICKS, VOICES, Key, Metre, NotATune, Note, Tune
 _WHERE = "the opening"
 _HINT = "give note names (`C4 D4 E4:2 r`), ABC (`K:G` and `GABc d2`) or a MIDI file"
 _MOST_CHARACTERS = 4000
+_MOST_BARS = 200
+"""Of ABC: the time that music21 takes grows with their square."""
 _MOST_BYTES = 1 << 20
 _MOST_QUARTERS = 4096
 _NAME = re.compile(r"(?:([A-Ga-g])([#b]{0,2})(-?\d{1,2})|[rR])(?::(\d{1,4}(?:\.\d{1,6}|/\d{1,4})?))?")
@@ -95,6 +97,8 @@ def _from_abc(text: str, key: Key | None, metre: Metre | None) -> Tune:
         raise MissingExtra("reading ABC", "music", instead="give note names, as `C4 D4 E4:2 r`") from None
     if re.search(r"\d{4}", text):
         raise _unreadable("the opening has a number that no tune has")
+    if text.count("|") > _MOST_BARS:
+        raise _too_long()
     # music21 would find notes in any words.
     if strange := re.sub(_MUSIC, "", _NO_MUSIC.sub("", text)):
         raise _unreadable(f"the opening is not ABC: it has `{strange[:20]}`")
@@ -273,5 +277,5 @@ def _too_long() -> DataError:
     return DataError(
         "the opening is too long",
         where=_WHERE,
-        hint=f"give at most {_MOST_QUARTERS} quarter notes, in {_MOST_CHARACTERS} characters or a small MIDI file",
+        hint=f"give at most {_MOST_QUARTERS} quarter notes, {_MOST_BARS} bars and {_MOST_CHARACTERS} characters",
     )
