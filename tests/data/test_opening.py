@@ -140,7 +140,17 @@ def test_the_note_at_fault_is_named() -> None:
 
 @pytest.mark.parametrize(
     "opening",
-    ["z999|" * 790, "z999|" * 200, "z999 " * 790, "C999" * 990, "(3" * 1900, "[" * 3900, "|:" * 100 + "C"],
+    [
+        "z999|" * 790,
+        "z99|" * 30,
+        "L:1/1\nK:C\n" + "c99|" * 190,
+        "C|" * 200,
+        "z999 " * 790,
+        "C999" * 990,
+        "(3" * 1900,
+        "[" * 3900,
+        "|:" * 100 + "C",
+    ],
 )
 def test_a_hostile_opening_ends_soon(opening: str) -> None:
     began = time.monotonic()

@@ -97,10 +97,13 @@ def _from_abc(text: str, key: Key | None, metre: Metre | None) -> Tune:
         raise MissingExtra("reading ABC", "music", instead="give note names, as `C4 D4 E4:2 r`") from None
     if re.search(r"\d{4}", text):
         raise _unreadable("the opening has a number that no tune has")
-    if text.count("|") > _MOST_BARS:
+    music = _NO_MUSIC.sub("", text)
+    unit = re.search(r"L:\s*(\d+)/([1-9]\d*)", text)
+    eighths = 8 * int(unit[1]) / int(unit[2]) if unit else 1
+    if text.count("|") > _MOST_BARS or eighths * sum(map(int, re.findall(r"\d+", music))) > 16 * _MOST_BARS:
         raise _too_long()
     # music21 would find notes in any words.
-    if strange := re.sub(_MUSIC, "", _NO_MUSIC.sub("", text)):
+    if strange := re.sub(_MUSIC, "", music):
         raise _unreadable(f"the opening is not ABC: it has `{strange[:20]}`")
     try:
         # Not `parse`, which would open a text that is a path or an address.
