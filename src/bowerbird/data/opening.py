@@ -19,12 +19,17 @@ from bowerbird.data.tune import TICKS, VOICES, Key, Metre, NotATune, Note, Tune
 
 _WHERE = "the opening"
 _HINT = "give note names (`C4 D4 E4:2 r`), ABC (`K:G` and `GABc d2`) or a MIDI file"
-_MOST_CHARACTERS = 20_000
+_MOST_CHARACTERS = 4000
+_MOST_BARS = 200
+"""Of ABC: the time that music21 takes grows with their square."""
 _MOST_BYTES = 1 << 20
 _MOST_QUARTERS = 4096
 _NAME = re.compile(r"(?:([A-Ga-g])([#b]{0,2})(-?\d{1,2})|[rR])(?::(\d{1,4}(?:\.\d{1,6}|/\d{1,4})?))?")
 _STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _ABC_FIELD = re.compile(r"^([A-Za-z]):", re.MULTILINE)
+_NO_MUSIC = re.compile(r'^[A-Za-z+]:.*$|%.*$|\[[A-Za-z]:[^\]]*\]|"[^"]*"|![^!\s]*!|\+[^+\s]*\+', re.MULTILINE)
+"""In ABC: fields, remarks, chord names and other words between signs."""
+_MUSIC = re.compile(r"[A-Ga-gzxyZXuvHJLMOPRST\d\s,'/^_=|:;\[\](){}<>~.\-\\&*$`]*")
 _PROFILES = {
     "major": (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
     "minor": (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
@@ -90,8 +95,16 @@ def _from_abc(text: str, key: Key | None, metre: Metre | None) -> Tune:
         from music21 import converter
     except ImportError:
         raise MissingExtra("reading ABC", "music", instead="give note names, as `C4 D4 E4:2 r`") from None
-    if re.search(r"\d{5}", text):
+    if re.search(r"\d{4}", text):
         raise _unreadable("the opening has a number that no tune has")
+    music = _NO_MUSIC.sub("", text)
+    unit = re.search(r"L:\s*(\d+)/([1-9]\d*)", text)
+    eighths = 8 * int(unit[1]) / int(unit[2]) if unit else 1
+    if text.count("|") > _MOST_BARS or eighths * sum(map(int, re.findall(r"\d+", music))) > 16 * _MOST_BARS:
+        raise _too_long()
+    # music21 would find notes in any words.
+    if strange := re.sub(_MUSIC, "", music):
+        raise _unreadable(f"the opening is not ABC: it has `{strange[:20]}`")
     try:
         # Not `parse`, which would open a text that is a path or an address.
         # The version lets accidentals hold until the bar line.
@@ -144,7 +157,7 @@ def _voice_of(part: Any) -> list[Sounded]:
     voice = []
     for note in part.recurse().notes:
         quarters = Fraction(note.quarterLength)
-        pitches = [pitch.midi for pitch in getattr(note, "pitches", ())]
+        pitches = [round(pitch.ps) for pitch in getattr(note, "pitches", ())]
         if not quarters or not pitches or "ChordSymbol" in note.classes:
             continue
         start = Fraction(note.getOffsetInHierarchy(part)) * TICKS
@@ -267,5 +280,5 @@ def _too_long() -> DataError:
     return DataError(
         "the opening is too long",
         where=_WHERE,
-        hint=f"give at most {_MOST_QUARTERS} quarter notes, in {_MOST_CHARACTERS} characters or a small MIDI file",
+        hint=f"give at most {_MOST_QUARTERS} quarter notes, {_MOST_BARS} bars and {_MOST_CHARACTERS} characters",
     )

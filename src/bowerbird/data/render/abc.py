@@ -27,6 +27,8 @@ _MODES = {
     "locrian": "loc",
 }
 _ACCIDENTALS = {-2: "__", -1: "_", 0: "=", 1: "^", 2: "^^"}
+_DOUBLE = ("__", "^^")
+"""Written each time: music21 does not let them hold."""
 _WRITABLE = [length * 3 for length in (64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)]
 """Lengths of one plain or dotted note, from a thirty-second (3 ticks) to two whole notes, longest first."""
 _TRIPLETS = (48, 24, 12, 6)
@@ -165,7 +167,7 @@ def _written(piece: _Piece, lengths: list[int], accidentals: _Accidentals) -> st
         return "".join("z" + _length(length) for length in lengths)
     name = accidentals.name(piece.pitch, piece.continues)
     # Within the bar an accidental holds for what is tied to it.
-    plain = name.lstrip("^_=")
+    plain = name if name.startswith(_DOUBLE) else name.lstrip("^_=")
     names = [name] + [plain] * (len(lengths) - 1)
     ties = ["-"] * (len(lengths) - 1) + ["-" if piece.tied else ""]
     return "".join(n + _length(length) + tie for n, length, tie in zip(names, lengths, ties, strict=True))
@@ -198,7 +200,7 @@ class _Accidentals:
         readings: set[int] = set()
         for signature in self._signatures:
             readings.update(self._readings(letter, octave, signature))
-        text = "" if readings == {accidental} else _ACCIDENTALS[accidental]
+        text = "" if readings == {accidental} and abs(accidental) < 2 else _ACCIDENTALS[accidental]
         if continues and not accidental and letter in self._naturals:
             text = "="  # music21 takes G natural and G for two notes, and would not join them.
         if text:
