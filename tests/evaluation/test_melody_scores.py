@@ -261,6 +261,14 @@ def test_a_thousand_tunes_against_a_thousand_take_seconds() -> None:
     assert found["copied_tunes"].value == 1 / 1000
 
 
+def test_tunes_of_one_note_repeated_are_searched_as_fast() -> None:
+    texts = [line([60] * 80).text()] * 300
+    begun = time.process_time()
+    found = scores(evidence(samples=texts, training=texts, held_out=texts), "melody_novelty")
+    assert time.process_time() - begun < 10
+    assert (found["novelty"].value, found["longest_copy"].value, found["copied_tunes"].value) == (0, 80, 1)
+
+
 def test_documents_run_on_from_piece_to_piece() -> None:
     assert list(documents(["\ufdd0one", "", " two\ufdd0", "three\ufdd0\ufdd0fo", "ur"])) == [
         "one two",

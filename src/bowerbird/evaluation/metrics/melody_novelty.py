@@ -57,43 +57,40 @@ class Search:
         self.voices = [voice for number, one in enumerate(found) for voice in shapes(number, one)]
         self._runs = _places(self.voices, RUN)
         self._known: set[str] = set()
-        self._short = 0
-        self._shorter = _places(self.voices, 1)
-        self.best: dict[int, Copied] = {}
-        """The longest copy in each tune that has one of `RUN` notes or more."""
-        self._longest_short: Copied | None = None
-
-    @property
-    def longest(self) -> Copied | None:
-        return max(self.best.values(), key=lambda copy: copy.length, default=self._longest_short)
+        self._longer = _places(self.voices, 1)
+        self.longest: Copied | None = None
+        self.shown: dict[int, Copied] = {}
+        """A copy in some of the tunes that have one of `RUN` notes or more: where each run was first met."""
 
     def read(self, voice: Voice, source: str) -> None:
         """One voice of a training tune."""
         self._grow(voice, source)
         for at in range(len(voice.notes) - RUN + 1):
             run = _slice(voice, at, RUN)
-            for number, start in self._runs.get(run, ()):
+            if run in self._runs and run not in self._known:
                 self._known.add(run)
-                ours = self.voices[number]
-                length = RUN + _same(ours.shape[_end(start) :], voice.shape[_end(at) :])
-                held = self.best.get(ours.tune)
-                if held is None or length > held.length:
-                    self.best[ours.tune] = Copied(ours, start, length, voice, at, source)
+                copy = self._copy(self._runs[run][0], RUN, voice, at, source)
+                held = self.shown.get(copy.ours.tune)
+                if held is None or copy.length > held.length:
+                    self.shown[copy.ours.tune] = copy
 
     def _grow(self, voice: Voice, source: str) -> None:
-        """Runs shorter than `RUN`: whether one of a note more than the longest so far is here."""
-        while self._short < RUN - 1:
-            size = self._short + 1
-            for at in range(len(voice.notes) - size + 1):
-                places = self._shorter.get(_slice(voice, at, size))
-                if places:
-                    number, start = places[0]
-                    self._longest_short = Copied(self.voices[number], start, size, voice, at, source)
-                    break
+        """Look for runs longer than the longest so far, of which all tunes' runs one note longer are known."""
+        at, size = 0, self.longest.length + 1 if self.longest else 1
+        while at + size <= len(voice.notes):
+            places = self._longer.get(_slice(voice, at, size))
+            if places:
+                self.longest = self._copy(places[0], size, voice, at, source)
+                size = self.longest.length + 1
+                self._longer = _places(self.voices, size)
             else:
-                return
-            self._short = size
-            self._shorter = _places(self.voices, size + 1)
+                at += 1
+
+    def _copy(self, place: tuple[int, int], size: int, voice: Voice, at: int, source: str) -> Copied:
+        """The run of `size` notes or more at a place of ours and at a note of theirs."""
+        ours, start = self.voices[place[0]], place[1]
+        more = _same(ours.shape[2 * (start + size) - 1 :], voice.shape[2 * (at + size) - 1 :])
+        return Copied(ours, start, size + more, voice, at, source)
 
     def copied(self) -> list[tuple[int, int]]:
         """For each tune, how many of its notes stand in a copied run, and how many it has."""
@@ -123,11 +120,6 @@ def shapes(number: int, found: Tune) -> list[Voice]:
 
 def _slice(voice: Voice, start: int, notes: int) -> str:
     return voice.shape[2 * start : 2 * (start + notes) - 1]
-
-
-def _end(start: int) -> int:
-    """Where in its string a run of `RUN` notes ends."""
-    return 2 * (start + RUN) - 1
 
 
 def _places(read: Sequence[Voice], notes: int) -> dict[str, list[tuple[int, int]]]:
@@ -215,9 +207,9 @@ def _longest(evidence: Evidence, made: Search, real: Search, numbers: Sequence[i
     if real.tunes:
         reference = float(real.longest.length if real.longest else 0)
         note += f"; in {len(real.tunes):,} tunes of the {evidence.split} split: {reference:,.0f}"
-    copies = sorted(made.best.values(), key=lambda copy: -copy.length)[:_KEPT_PASSAGES]
-    if best is not None and not copies:
-        copies = [best]
+    copies = [best] if best else []
+    others = (copy for copy in made.shown.values() if best is None or copy.ours.tune != best.ours.tune)
+    copies += sorted(others, key=lambda copy: -copy.length)[: _KEPT_PASSAGES - 1]
     passages = tuple(_passage(copy, numbers, evidence.samples) for copy in copies)
     return Score(
         "longest_copy",
@@ -232,16 +224,21 @@ def _longest(evidence: Evidence, made: Search, real: Search, numbers: Sequence[i
 
 
 def _tunes(evidence: Evidence, made: Search, real: Search) -> Score:
-    total, copied = len(made.tunes), len(made.best)
+    total, copied = len(made.tunes), _with_copies(made)
     note = f"{copied:,} of {total:,} generated tunes have {RUN} notes or more in a row from one training tune"
     reference = None
     if real.tunes:
-        reference = len(real.best) / len(real.tunes)
-        note += f"; of {len(real.tunes):,} tunes of the {evidence.split} split, {len(real.best):,}"
+        held_out = _with_copies(real)
+        reference = held_out / len(real.tunes)
+        note += f"; of {len(real.tunes):,} tunes of the {evidence.split} split, {held_out:,}"
     note += "; interval: Wilson's"
     return Score(
         "copied_tunes", copied / total, "share", "lower", total, wilson(copied, total), note, reference
     )
+
+
+def _with_copies(search: Search) -> int:
+    return sum(part > 0 for part, _ in search.copied())
 
 
 def _passage(copy: Copied, numbers: Sequence[int], samples: Sequence[str]) -> Passage:
