@@ -56,8 +56,51 @@ EVIDENCE = {
 }
 
 
-@pytest.mark.parametrize("evidence", EVIDENCE.values(), ids=EVIDENCE)
-@pytest.mark.parametrize("name", METRICS)
+def tunes(seed: int, many: int) -> list[str]:
+    """As `Tune.text` writes them: bars of four notes, two voices here and there."""
+    rng = random.Random(seed)
+    made = []
+    for _ in range(many):
+        words = [f"K{rng.randrange(12)}:minor", "M4/4"]
+        for _ in range(rng.randrange(1, 9)):
+            words.append("|")
+            words += [f"{24 * beat}:{rng.randrange(60, 72)}:{rng.choice([12, 24])}" for beat in range(4)]
+            words += ["72:40:24:2"] * (rng.random() < 0.3)
+        made.append(" ".join(words))
+    return made
+
+
+def melodies(held_out: list[str], samples: list[str], training: list[str]) -> Evidence:
+    text = made([], [], ["".join("\ufdd0" + tune for tune in training)])
+    sizes = np.array([tune.count(":") // 2 for tune in held_out], np.int64)
+    bits = sizes * np.linspace(3.5, 4.5, len(sizes))
+    return Evidence("melody", 7, "valid", bits, sizes, held_out, samples, text.training)
+
+
+ONE_NOTE = "K0:major M4/4 | 0:60:24"
+MELODIES = {
+    "ordinary": melodies(tunes(1, 9), tunes(2, 6), tunes(3, 30)),
+    "nothing at all": melodies([], [], []),
+    "no samples": melodies(tunes(1, 3), [], tunes(3, 9)),
+    "no tunes among the samples": melodies(tunes(1, 3), ["", "K0:major M4/4 |", "9:9:9"], tunes(3, 9)),
+    "some are no tunes": melodies(tunes(1, 3), ["|", *tunes(2, 3), "K0:major M4/4 | 0:60:97"], tunes(3, 9)),
+    "one note": melodies([ONE_NOTE], [ONE_NOTE], [ONE_NOTE]),
+    "no training text": melodies(tunes(1, 3), tunes(2, 3), []),
+    "nothing held out": melodies([], tunes(2, 3), tunes(3, 9)),
+    "recited": melodies(tunes(1, 9), tunes(5, 9), tunes(5, 9)),
+    "a number beyond all bounds": melodies([ONE_NOTE], [f"K0:major M4/4 | 0:60:{'9' * 5000}"], [ONE_NOTE]),
+    "a very long note": melodies([ONE_NOTE], ["K0:major M64/1 " + "| " * 200 + "0:60:6000"], [ONE_NOTE]),
+}
+FITTING = [
+    pytest.param(name, evidence, id=f"{name}-{title}")
+    for name, metric in METRICS.items()
+    for kind, table in (("text", EVIDENCE), ("melody", MELODIES))
+    if kind in metric.kinds
+    for title, evidence in table.items()
+]
+
+
+@pytest.mark.parametrize(("name", "evidence"), FITTING)
 def test_every_score_is_a_finite_number_or_none_with_its_sample_size(name: str, evidence: Evidence) -> None:
     for score in METRICS[name].measure(evidence):
         assert isinstance(score.n, int)
@@ -78,8 +121,10 @@ def test_every_score_is_a_finite_number_or_none_with_its_sample_size(name: str, 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_the_same_evidence_gives_the_same_scores(name: str) -> None:
-    measure = METRICS[name].measure
-    assert measure(EVIDENCE["ordinary"]) == measure(EVIDENCE["ordinary"])
+    metric = METRICS[name]
+    for kind, table in (("text", EVIDENCE), ("melody", MELODIES)):
+        if kind in metric.kinds:
+            assert metric.measure(table["ordinary"]) == metric.measure(table["ordinary"])
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -89,12 +134,18 @@ def test_a_metric_names_its_kinds_and_what_it_is_about(name: str) -> None:
     assert METRICS[name].about
 
 
-@pytest.mark.parametrize("evidence", EVIDENCE.values(), ids=EVIDENCE)
+MAIN = {
+    "text": {"bits_per_byte", "novelty", "ngram_bits_per_byte", "xz_bits_per_byte"},
+    "melody": {"bits_per_note", "valid_share", "novelty", "longest_copy", "copied_tunes", "ngram_5"},
+}
+
+
+@pytest.mark.parametrize("evidence", [*EVIDENCE.values(), *MELODIES.values()], ids=[*EVIDENCE, *MELODIES])
 def test_all_metrics_and_baselines_together_stand_any_evidence(evidence: Evidence) -> None:
     scores, baselines, passages = evaluate(evidence)
     names = [score.name for score in [*scores, *baselines]]
     assert len(names) == len(set(names))
-    assert {"bits_per_byte", "novelty", "ngram_bits_per_byte", "xz_bits_per_byte"} <= set(names)
+    assert MAIN[evidence.kind] <= set(names)
     for score in baselines:
         json.dumps(score.to_json(), allow_nan=False)
     for passage in passages:
@@ -105,3 +156,12 @@ def test_a_recited_text_has_no_novelty() -> None:
     scores = {score.name: score for score in METRICS["novelty"].measure(EVIDENCE["recited"])}
     assert scores["novelty"].value == 0
     assert scores["longest_copy"].value == len(EVIDENCE["recited"].samples[0])
+
+
+def test_recited_tunes_have_no_novelty() -> None:
+    recited = tunes(5, 1)[0] + " | " + tunes(6, 1)[0].partition("| ")[2]
+    evidence = melodies([], [recited], [recited])
+    scores = {score.name: score for score in METRICS["melody_novelty"].measure(evidence)}
+    assert scores["copied_tunes"].value == 1
+    assert scores["longest_copy"].value is not None
+    assert scores["longest_copy"].value >= 16

@@ -1,12 +1,12 @@
-"""Baselines: what a byte n-gram and a compressor make of the same held-out documents.
+"""Baselines: what an n-gram, and of text a compressor, make of the same held-out documents or tunes.
 
-A model's bits per byte mean little alone; these say what simple means reach on the same text.
+A model's bits per byte or note mean little alone; these say what simple means reach on the same content.
 """
 
 from __future__ import annotations
 
 import lzma
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,7 +14,9 @@ import numpy as np
 from bowerbird.data.markers import DOCUMENT, plain
 from bowerbird.evaluation.bootstrap import interval
 from bowerbird.evaluation.evidence import Evidence
+from bowerbird.evaluation.melodies import tunes
 from bowerbird.evaluation.ngram import NGram
+from bowerbird.evaluation.note_ngram import CONTEXT, NoteNGram
 from bowerbird.evaluation.report import Score
 
 MOST_TRAINING = 8_000_000
@@ -37,6 +39,34 @@ def baselines(evidence: Evidence) -> list[Score]:
         _ngram(training, held_out, f"learnt from {trained}, judged on {judged}", evidence.seed),
         _xz(training, held_out, f"after {trained}, on {judged}"),
     ]
+
+
+def melody_baselines(evidence: Evidence) -> list[Score]:
+    """`ngram_5` on the held-out tunes: each event of a note from the five before it."""
+    training, whole = beginning(evidence.training(), MOST_TRAINING)
+    if not whole:
+        training.pop()  # the last is not all there
+    learnt = tunes(document.decode("utf-8", "surrogatepass") for document in training)
+    held_out = tunes(evidence.held_out)
+    sizes = np.array([len(tune.notes) for tune in held_out])
+    name, total, kept = "ngram_5", int(sizes.sum()), int(np.sum(evidence.sizes))
+    note = (
+        f"n-grams of note events: each from the {CONTEXT} before it, pitches above the tonic, interpolated modified"
+        f" Kneser-Ney, learnt from {'all' if whole else 'the first'} {len(learnt):,} tunes of the training text,"
+        f" judged on {total:,} notes of the {evidence.split} split"
+    )
+    if kept != total:
+        note += f" (the model: {kept:,})"
+    if not total:
+        return [Score(name, None, "bits/note", "lower", 0, note=note)]
+    model = NoteNGram(learnt)
+    bits = np.array([model.bits(tune) for tune in held_out])
+    ends = interval(bits, sizes, evidence.seed)
+    return [Score(name, float(bits.sum()) / total, "bits/note", "lower", total, ends, note)]
+
+
+BASELINES: Mapping[str, Callable[[Evidence], list[Score]]] = {"text": baselines, "melody": melody_baselines}
+"""For each kind that has any."""
 
 
 def _ngram(training: list[bytes], held_out: list[bytes], note: str, seed: int) -> Score:

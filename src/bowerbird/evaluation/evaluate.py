@@ -13,7 +13,7 @@ from bowerbird.evaluation import baselines as simple
 from bowerbird.evaluation.bootstrap import RESAMPLES, resampled_ratios
 from bowerbird.evaluation.evidence import Evidence
 from bowerbird.evaluation.metrics import METRICS
-from bowerbird.evaluation.report import Passage, Score, finite
+from bowerbird.evaluation.report import MAIN_SCORES, Passage, Score, finite, in_words
 
 
 def evaluate(
@@ -24,7 +24,7 @@ def evaluate(
     Args:
         evidence: what to judge.
         metrics: names on the shelf; by default every metric for the kind, in the shelf's order.
-        baselines: whether to judge the simple models too; they are known for text only.
+        baselines: whether to judge the simple models for the kind too, if any are known.
 
     Raises:
         UnknownName: there is no such metric.
@@ -42,7 +42,8 @@ def evaluate(
                     hint=f"choose from: {', '.join(fitting)}",
                 )
     scores = [score for metric in chosen for score in metric.measure(evidence)]
-    beside = simple.baselines(evidence) if baselines and evidence.kind == "text" else []
+    simpler = simple.BASELINES.get(evidence.kind)
+    beside = simpler(evidence) if baselines and simpler else []
     passages = [passage for score in scores for passage in score.passages]
     return scores, beside, passages
 
@@ -56,14 +57,14 @@ def compare(
     *,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Model A against model B, a row for each score both have; bits per byte by a paired bootstrap.
+    """Model A against model B, a row for each score both have; bits per byte or note by a paired bootstrap.
 
     Both models' bits are resampled with the same units, so what makes a unit hard for both cancels out.
 
     Args:
         scores_a, scores_b: what `evaluate` gave for each.
         bits_a, bits_b: (units,) bits each model spends on the same held-out units.
-        sizes: (units,) their UTF-8 bytes.
+        sizes: (units,) their UTF-8 bytes, or notes.
         seed: of the resampling.
 
     Returns:
@@ -82,21 +83,21 @@ def compare(
     other = {score.name: score for score in scores_b}
     rows = []
     for score in scores_a:
-        if score.name == "bits_per_byte":
-            rows.append(_paired(a, b, size, seed))
+        if score.name in MAIN_SCORES:
+            rows.append(_paired(score, a, b, size, seed))
         elif score.name in other:
             rows.append(_side_by_side(score, other[score.name]))
     return rows
 
 
 def _paired(
-    a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], size: np.ndarray[Any, Any], seed: int
+    score: Score, a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], size: np.ndarray[Any, Any], seed: int
 ) -> dict[str, Any]:
     total = size.sum()
     values = [finite(float(bits.sum() / total)) if total else None for bits in (a, b)]
-    row = _row("bits_per_byte", "bits/byte", "lower", *values)
+    row = _row(score.name, score.unit, score.better, *values)
     if row["value"] is None or np.count_nonzero(size > 0) < 2:
-        row["verdict"] = "too little held-out text to tell them apart"
+        row["verdict"] = "too little held out to tell them apart"
         return row
     difference = resampled_ratios(a - b, size, seed)[:, 0]
     low, high = (float(end) for end in np.nanpercentile(difference, [2.5, 97.5]))
@@ -105,9 +106,11 @@ def _paired(
     row["n"] = int(total)
     if low > 0 or high < 0:
         sign, word = ("A", "fewer") if high < 0 else ("B", "fewer")
-        row["verdict"] = f"{sign} is better: {abs(row['value']):.3f} bits per byte {word}, beyond chance"
+        row["verdict"] = (
+            f"{sign} is better: {abs(row['value']):.3f} {in_words(score.unit)} {word}, beyond chance"
+        )
     else:
-        row["verdict"] = f"no clear difference on this text ({RESAMPLES:,} resamples)"
+        row["verdict"] = f"no clear difference on what was held out ({RESAMPLES:,} resamples)"
     return row
 
 

@@ -11,7 +11,15 @@ import numpy as np
 
 from bowerbird.base.errors import MissingExtra
 from bowerbird.evaluation.plots import Bar, bars, histogram
-from bowerbird.evaluation.report import Passage, Report, Score, finite
+from bowerbird.evaluation.report import (
+    MAIN_SCORES,
+    Passage,
+    Report,
+    Score,
+    finite,
+    in_words,
+    main_score,
+)
 
 NAMES = {
     "bits_per_byte": "Bits per byte",
@@ -20,9 +28,19 @@ NAMES = {
     "repetition": "Repetition",
     "ngram_bits_per_byte": "Byte 6-grams, Kneser-Ney",
     "xz_bits_per_byte": "xz compressor",
+    "bits_per_note": "Bits per note",
+    "valid_share": "Playable tunes",
+    "copied_tunes": "Tunes with a copied run",
+    "pitch_class_distance": "Distance in pitches",
+    "interval_distance": "Distance in steps",
+    "duration_distance": "Distance in lengths",
+    "bar_position_distance": "Distance in places in the bar",
+    "ngram_5": "N-grams of note events, Kneser-Ney",
 } | {f"distinct_{n}": f"Distinct {n}-grams" if n > 1 else "Distinct words" for n in range(1, 5)}
 """What a reader sees for the names of scores."""
-_IN_TILES = ("bits_per_byte", "novelty", "longest_copy")
+_IN_TILES = (*MAIN_SCORES, "novelty", "longest_copy")
+_CONTENT = {"melody": "tunes"}
+"""What a split of a kind holds; of the others, text."""
 _SHOWN_SAMPLES = 3
 
 
@@ -71,8 +89,8 @@ def _tiles(report: Report) -> str:
             continue
         below = _interval(score)
         below = f"95 % interval {below}" if below else ""
-        if name != "bits_per_byte" and finite(score.reference) is not None:
-            below = f"{_text(report.split)} text itself: {_number(score.reference, score.unit)}"
+        if name not in MAIN_SCORES and finite(score.reference) is not None:
+            below = f"{_held_out(report)}: {_number(score.reference, score.unit)}"
         unit = score.unit if score.unit != "share" else "new"
         tiles.append(
             f'<div class="tile"><div class="name">{_text(_name(name))}</div><div class="value">'
@@ -84,13 +102,13 @@ def _tiles(report: Report) -> str:
 
 def _beside(report: Report) -> str:
     """The model beside the baselines: a sentence, and a bar for each."""
-    own = next((score for score in report.scores if score.name == "bits_per_byte"), None)
+    own = main_score(report.scores)
     measured = [score for score in report.baselines if finite(score.value) is not None]
     if own is None or own.value is None or finite(own.value) is None or not measured:
         return ""
     rows: list[Bar] = [("this model", own.value, own.interval)]
     for row in report.comparison or ():
-        if row["name"] == "bits_per_byte" and row["b"] is not None:
+        if row["name"] == own.name and row["b"] is not None:
             rows.append(("the other model", row["b"], None))
     rows += [
         (_name(score.name), score.value, score.interval) for score in measured if score.value is not None
@@ -99,13 +117,13 @@ def _beside(report: Report) -> str:
     assert best.value is not None
     share = own.value / best.value - 1 if best.value else 0.0
     words = (
-        f"The model spends <b>{abs(share):.1%} {'fewer' if share < 0 else 'more'} bits</b> on a byte than the best "
-        f"of the simpler methods here ({_text(_name(best.name))}). Shorter bars are better."
+        f"The model spends <b>{abs(share):.1%} {'fewer' if share < 0 else 'more'} bits</b> on a {_size(own)}"
+        f" than the best of the simpler methods here ({_text(_name(best.name))}). Shorter bars are better."
     )
     return (
         "<h2>Beside simpler methods</h2>\n"
         + f"<p>{words}</p>"
-        + _figure(lambda: bars(rows, "bits per byte"), "")
+        + _figure(lambda: bars(rows, in_words(own.unit)), "")
     )
 
 
@@ -121,7 +139,7 @@ def _scores(report: Report) -> str:
         )
     head = (
         "<tr><th>score</th><th>value</th><th>95 % interval</th>"
-        f"<th>{_text(report.split)} text itself</th><th>n</th><th>better</th></tr>"
+        f"<th>{_held_out(report)}</th><th>n</th><th>better</th></tr>"
     )
     return f'<h2>Scores</h2>\n<div class="table"><table>{head}{"".join(rows)}</table></div>'
 
@@ -151,16 +169,16 @@ def _against(report: Report) -> str:
 
 
 def _spread(report: Report) -> str:
-    values = report.unit_bits_per_byte
-    own = next((finite(score.value) for score in report.scores if score.name == "bits_per_byte"), None)
-    if values is None or own is None:
+    values, own = report.unit_bits, main_score(report.scores)
+    together = finite(own.value) if own else None
+    if values is None or own is None or together is None:
         return ""
     values = values[np.isfinite(values)]
     if len(values) < 5:
         return ""
-    caption = f"Bits per byte of each of {len(values):,} held-out units; the last bar holds all beyond."
-    plot = _figure(lambda: histogram(values, own, "bits per byte", "units"), caption)
-    return f"<h2>How it differs over the {_text(report.split)} text</h2>\n{plot}"
+    caption = f"{_name(own.name)} of each of {len(values):,} held-out units; the last bar holds all beyond."
+    plot = _figure(lambda: histogram(values, together, in_words(own.unit), "units"), caption)
+    return f"<h2>How it differs over the {_text(report.split)} {_content(report)}</h2>\n{plot}"
 
 
 def _figure(draw: Callable[[], str], caption: str) -> str:
@@ -176,10 +194,19 @@ def _copied(report: Report) -> str:
     if not report.passages:
         return ""
     pairs = "\n".join(_pair(passage, report.samples) for passage in report.passages)
-    return (
-        "<h2>Nearest to the training text</h2>\n<p>The longest stretches that stand word for word in both. "
-        "Common phrases are found everywhere; whole sentences say that the model recites.</p>\n" + pairs
-    )
+    if report.kind == "melody":
+        head = "Nearest to the training tunes"
+        words = (
+            "The longest runs of notes that stand in both, in whatever key; other voices are shown between them."
+            " Scales and common figures are found everywhere; whole phrases say that the model recites."
+        )
+    else:
+        head = "Nearest to the training text"
+        words = (
+            "The longest stretches that stand word for word in both. Common phrases are found everywhere;"
+            " whole sentences say that the model recites."
+        )
+    return f"<h2>{head}</h2>\n<p>{words}</p>\n{pairs}"
 
 
 def _pair(passage: Passage, samples: Sequence[str]) -> str:
@@ -187,7 +214,7 @@ def _pair(passage: Passage, samples: Sequence[str]) -> str:
     start = passage.start if sample[passage.start :].startswith(passage.text) else sample.find(passage.text)
     end = start + len(passage.text)
     own = _marked(sample[max(0, start - 120) : max(0, start)], passage.text, sample[end : end + 120])
-    theirs = _marked(passage.before, passage.text, passage.after)
+    theirs = _marked(passage.before, passage.theirs or passage.text, passage.after)
     length = f"{len(passage.text):,} characters"
     return (
         f'<div class="pair"><div class="text"><span class="label">sample {passage.sample + 1}, {length}</span>'
@@ -224,6 +251,19 @@ def _foot(report: Report) -> str:
     return f"<footer>{by}This page asks nothing of the network.</footer>"
 
 
+def _content(report: Report) -> str:
+    return _CONTENT.get(report.kind, "text")
+
+
+def _held_out(report: Report) -> str:
+    return f"{_text(report.split)} {_content(report)} {'themselves' if report.kind in _CONTENT else 'itself'}"
+
+
+def _size(score: Score) -> str:
+    """What a unit of bits is counted over: `byte` of `bits/byte`."""
+    return score.unit.rpartition("/")[2]
+
+
 def _plain(value: Any) -> str:
     """A JSON value in words; a table as its names and values."""
     if isinstance(value, Mapping):
@@ -244,7 +284,7 @@ def _number(value: float | None, unit: str) -> str:
         return "–"
     if unit == "share":
         return f"{100 * value:.1f} %"
-    return f"{value:,.0f}" if unit == "characters" else f"{value:.3f}"
+    return f"{value:,.0f}" if unit in ("characters", "notes") else f"{value:.3f}"
 
 
 def _interval(score: Score) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Passage:
-    """A stretch of generated text that stands word for word in the training text."""
+    """A stretch of generated content that stands in the training text: of text word for word."""
 
     sample: int
     """Which sample, counted from 0."""
@@ -28,6 +28,8 @@ class Passage:
     """What stands before it in the training text (up to 120 characters)."""
     after: str
     """What stands after it in the training text (up to 120 characters)."""
+    theirs: str | None = None
+    """The stretch as the training text has it, where that may differ: of a melody, in another key."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ class Report:
     """The rows of `compare`, when a second model was judged on the same units."""
     against: str | None = None
     """That second model, as the user named it."""
-    unit_bits_per_byte: Floats | None = None
-    """(units,) bits per byte on each held-out unit, for the plot; not in the JSON."""
+    unit_bits: Floats | None = None
+    """(units,) bits per byte, or per note, of each held-out unit, for the plot; not in the JSON."""
     created: str = ""
     """When, in UTC, ISO 8601."""
     created_by: str = ""
@@ -113,13 +115,27 @@ class Report:
         return value
 
 
+MAIN_SCORES = ("bits_per_byte", "bits_per_note")
+"""What the model spends on held-out content, one for each kind; models are compared by it."""
+
+
+def main_score(scores: Iterable[Score]) -> Score | None:
+    """The one of `MAIN_SCORES` that is there."""
+    return next((score for score in scores if score.name in MAIN_SCORES), None)
+
+
+def in_words(unit: str) -> str:
+    """`bits/byte` as `bits per byte`."""
+    return unit.replace("/", " per ")
+
+
 def finite(value: float | None) -> float | None:
     """A number that JSON can hold, or None."""
     return float(value) if value is not None and math.isfinite(value) else None
 
 
 def per_unit(bits: Any, sizes: Any) -> Floats:
-    """(units,) bits per byte of each unit that has any bytes."""
+    """(units,) bits per byte, or per note, of each unit that has any."""
     bits, sizes = np.asarray(bits, np.float64), np.asarray(sizes, np.float64)
     kept = sizes > 0
     return np.asarray(bits[kept] / sizes[kept], np.float64)

@@ -59,7 +59,7 @@ def judge(model: Model, dataset: Dataset, rival: Model | None, config: JudgeConf
         passages=passages,
         comparison=comparison,
         against=rival.name if rival else None,
-        unit_bits_per_byte=per_unit(evidence.bits, evidence.sizes),
+        unit_bits=per_unit(evidence.bits, evidence.sizes),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         created_by=f"bowerbird {__version__}",
         dataset={"path": str(dataset.path), "digest": dataset.digest, "splits": dataset.info["splits"]},

@@ -2,10 +2,15 @@
 
 from bowerbird.base.shelf import Shelf
 from bowerbird.evaluation.metrics.bits_per_byte import BITS_PER_BYTE
+from bowerbird.evaluation.metrics.bits_per_note import BITS_PER_NOTE
 from bowerbird.evaluation.metrics.distinct import DISTINCT
+from bowerbird.evaluation.metrics.melody_distributions import MELODY_DISTRIBUTIONS
+from bowerbird.evaluation.metrics.melody_novelty import MELODY_NOVELTY
+from bowerbird.evaluation.metrics.melody_repetition import MELODY_REPETITION
 from bowerbird.evaluation.metrics.metric import Metric
 from bowerbird.evaluation.metrics.novelty import NOVELTY
 from bowerbird.evaluation.metrics.repetition import REPETITION
+from bowerbird.evaluation.metrics.valid_share import VALID_SHARE
 
 METRICS: Shelf[Metric] = Shelf(
     "metric",
@@ -13,4 +18,9 @@ METRICS: Shelf[Metric] = Shelf(
     novelty=NOVELTY,
     distinct=DISTINCT,
     repetition=REPETITION,
+    bits_per_note=BITS_PER_NOTE,
+    valid_share=VALID_SHARE,
+    melody_novelty=MELODY_NOVELTY,
+    melody_repetition=MELODY_REPETITION,
+    melody_distributions=MELODY_DISTRIBUTIONS,
 )

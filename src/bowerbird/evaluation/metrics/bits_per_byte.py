@@ -1,4 +1,4 @@
-"""Bits per byte: what the model spends on held-out text, per UTF-8 byte of it."""
+"""Bits per byte, or per note: what the model spends on held-out content, over its size."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ from bowerbird.evaluation.metrics.metric import Metric
 from bowerbird.evaluation.report import Score, finite
 
 
-def bits_per_byte(evidence: Evidence) -> list[Score]:
-    """sum(bits) / sum(bytes), so that models with different codecs can be compared; below 8 is better."""
+def bits_per(evidence: Evidence, noun: str, of: str) -> Score:
+    """sum(bits) / sum(sizes), as the score `bits_per_{noun}`; `of` names the sizes in the note."""
+    name, unit = f"bits_per_{noun}", f"bits/{noun}"
     bits = np.asarray(evidence.bits, np.float64)
     sizes = np.asarray(evidence.sizes, np.float64)
     units, total = len(sizes), int(sizes.sum())
-    note = f"all bits spent on the {evidence.split} split over its UTF-8 bytes, {units:,} held-out units"
+    note = f"all bits spent on the {evidence.split} split over its {of}, {units:,} held-out units"
     if total == 0:
-        return [
-            Score(
-                "bits_per_byte", None, "bits/byte", "lower", 0, note=f"{note}; there was no text to judge on"
-            )
-        ]
+        return Score(name, None, unit, "lower", 0, note=f"{note}; there was nothing to judge on")
     value = finite(float(bits.sum()) / total)
     ends = interval(bits, sizes, evidence.seed)
     note += (
@@ -29,9 +26,14 @@ def bits_per_byte(evidence: Evidence) -> list[Score]:
         if ends
         else "; no interval: it takes two units or more that differ"
         if value is not None
-        else "; the model gave some held-out text no probability at all"
+        else "; the model gave something held out no probability at all"
     )
-    return [Score("bits_per_byte", value, "bits/byte", "lower", total, ends, note)]
+    return Score(name, value, unit, "lower", total, ends, note)
+
+
+def bits_per_byte(evidence: Evidence) -> list[Score]:
+    """So that models with different codecs can be compared; below 8 is better than no model."""
+    return [bits_per(evidence, "byte", "UTF-8 bytes")]
 
 
 BITS_PER_BYTE = Metric(bits_per_byte, ("text",), "bits the model spends per byte of held-out text")
