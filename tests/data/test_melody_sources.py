@@ -155,6 +155,12 @@ def test_a_tune_book(tmp_path: Path):
     assert two.metres == (Metre(4, 4), Metre(4, 4), Metre(3, 4), Metre(3, 4))
 
 
+def test_an_accidental_holds_to_the_end_of_its_bar(tmp_path: Path):
+    (tmp_path / "a.abc").write_text("X:1\nM:4/4\nL:1/4\nK:C\n^F G F =F | F ^c c2 |]\n")
+    [tune] = tunes(tmp_path)
+    assert [note.pitch for note in tune.notes] == [66, 67, 66, 65, 65, 73, 73]
+
+
 def test_abc_in_an_archive_beside_a_text(tmp_path: Path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
         packed.writestr("a.txt", "words")

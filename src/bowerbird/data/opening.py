@@ -1,4 +1,4 @@
-"""The opening of a melody as a user gives it: note names, ABC notation or MIDI.
+"""The opening of a melody as a user gives it: note names, ABC notation, MIDI, or the text of a `Tune`.
 
 Note names are `C4 D4 E4:2 F#4 Bb3 r`: letter, `#` or `b`, octave (C4 is middle C), and after `:` a length in
 quarter notes where it is not one; `r` is a rest. Text that is all note names is read as such, any other
@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 from bowerbird.base.errors import BowerbirdError, DataError, MissingExtra
 from bowerbird.data.render.abc import key_field
-from bowerbird.data.tune import TICKS, VOICES, Key, Metre, NotATune, Note, Tune
+from bowerbird.data.tune import TICKS, VOICES, Key, Metre, NotATune, Note, Tune, parse
 
 _WHERE = "the opening"
 _HINT = "give note names (`C4 D4 E4:2 r`), ABC (`K:G` and `GABc d2`) or a MIDI file"
@@ -35,6 +36,8 @@ _PROFILES = {
     "minor": (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
 }
 _COMMON = Metre(4, 4)
+_OWN = re.compile(r"K\d+:[a-z]+ M\d")
+"""How the text of a `Tune` begins."""
 
 Sounded = tuple[int, int, int]
 """Start, end and pitch, the first two in ticks."""
@@ -57,6 +60,12 @@ def read_opening(opening: str | bytes, *, key: Key | None = None, metre: Metre |
             opening = opening.decode()
         except UnicodeDecodeError:
             raise _unreadable("the opening is neither text in UTF-8 nor MIDI") from None
+    if _OWN.match(opening):
+        try:
+            tune = parse(opening)
+        except NotATune as error:
+            raise _unreadable(f"the opening is no tune: {error}") from None
+        return tune if key is None else replace(tune, key=key)
     if len(opening) > _MOST_CHARACTERS:
         raise _too_long()
     text = opening.strip().removeprefix("\ufeff")

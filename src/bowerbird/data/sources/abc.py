@@ -21,6 +21,8 @@ from bowerbird.data.tune import Tune
 MOST_CHARACTERS = 100_000
 """Of one tune."""
 
+_CARRIED = "%abc-2.1\n"
+"""Without it music21 forgets an accidental before the bar has ended."""
 _FIELD = re.compile(r"([A-Za-z]):\s*(.*?)\s*(?:%.*)?$")
 _METRE = re.compile(r"none|C\|?|\(?\d+(\s*\+\s*\d+)*\)?\s*/\s*\d+", re.IGNORECASE)
 _LENGTH = re.compile(r"\d+(/\d+)?")
@@ -93,7 +95,7 @@ def parsed(lines: list[str], opened: Opened, config: GatherConfig) -> Tune:
     with quiet():
         converter: Any = ConverterABC()
         try:
-            converter.parseData(text + "\n")
+            converter.parseData(f"{_CARRIED}{text}\n")
         except Exception as error:
             detail = " ".join(str(error).split())[:120]
             raise Unusable(f"its ABC cannot be understood: {detail}") from None
