@@ -49,7 +49,7 @@ Frames = list[list[int]]
 
 
 def splits(path: Path) -> dict[str, list[Frames]]:
-    import scipy.io
+    import scipy.io  # type: ignore[import-untyped]
 
     read = scipy.io.loadmat(str(path))
     return {
@@ -94,6 +94,8 @@ def _slots(pitches: Sequence[int]) -> list[int]:
 class Known(nn.Module):
     """In place of an embedding of one token: the sum of the embeddings of all that is known (B, T, F)."""
 
+    offsets: Tensor
+
     def __init__(self, size: int):
         super().__init__()
         values = PITCHES + 2
@@ -124,7 +126,8 @@ def log_probabilities(network: RNN, known_BTF: Tensor) -> Tensor:
     last = known_BTF[:, :, 0, None]
     pitches = torch.arange(PITCHES + 1)
     impossible = (pitches >= last) & (pitches < END) & (last < END)
-    return logits.masked_fill(impossible, -torch.inf).log_softmax(-1)
+    ruled: Tensor = logits.masked_fill(impossible, -torch.inf)
+    return ruled.log_softmax(-1)
 
 
 @torch.no_grad()
@@ -191,7 +194,7 @@ def train(data: dict[str, list[Frames]], given: argparse.Namespace) -> tuple[RNN
             network.train()
             logs = log_probabilities(network, known)
             loss = F.nll_loss(logs[there], targets[there])
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * rate_at(min(progress, 1.0))
