@@ -136,7 +136,14 @@ def test_a_metric_names_its_kinds_and_what_it_is_about(name: str) -> None:
 
 MAIN = {
     "text": {"bits_per_byte", "novelty", "ngram_bits_per_byte", "xz_bits_per_byte"},
-    "melody": {"bits_per_note", "valid_share", "novelty", "longest_copy", "copied_tunes", "ngram_5"},
+    "melody": {
+        "bits_per_note",
+        "valid_share",
+        "novelty",
+        "longest_copy",
+        "copied_tunes",
+        "ngram_bits_per_note",
+    },
 }
 
 

@@ -19,7 +19,7 @@ from bowerbird.evaluation.evidence import Evidence
 from bowerbird.evaluation.melodies import bars, documents, spans
 from bowerbird.evaluation.metrics.melody_distributions import divergence
 from bowerbird.evaluation.metrics.melody_repetition import repeated_bars
-from bowerbird.evaluation.note_ngram import CONTEXT, UNSEEN_BITS, Event, NoteNGram, events
+from bowerbird.evaluation.note_ngram import MOST_CONTEXT, UNSEEN_BITS, Event, NoteNGram, events
 from bowerbird.evaluation.page import html
 from bowerbird.evaluation.report import Report, Score, per_unit
 from bowerbird.evaluation.shares import wilson
@@ -279,15 +279,17 @@ def test_documents_run_on_from_piece_to_piece() -> None:
 
 def by_counting(learnt: list[list[Event]], context: Sequence[object], event: Event) -> float:
     """Interpolated modified Kneser-Ney straight from its definition: Chen & Goodman 1999, section 3."""
-    padded = [[*["<"] * CONTEXT, *tune] for tune in learnt]
-    grams = Counter(tuple(tune[at - CONTEXT : at + 1]) for tune in padded for at in range(CONTEXT, len(tune)))
+    padded = [[*["<"] * MOST_CONTEXT, *tune] for tune in learnt]
+    grams = Counter(
+        tuple(tune[at - MOST_CONTEXT : at + 1]) for tune in padded for at in range(MOST_CONTEXT, len(tune))
+    )
     vocabulary = {event for tune in learnt for event in tune}
-    by_order = {CONTEXT + 1: grams}
-    for size in range(CONTEXT, 0, -1):
+    by_order = {MOST_CONTEXT + 1: grams}
+    for size in range(MOST_CONTEXT, 0, -1):
         by_order[size] = Counter(gram[1:] for gram in by_order[size + 1])
-    told = (*["<"] * CONTEXT, *context)
+    told = (*["<"] * MOST_CONTEXT, *context)
     share = 1 / (len(vocabulary) + 1)
-    for size in range(1, CONTEXT + 2):
+    for size in range(1, MOST_CONTEXT + 2):
         before = told[len(told) - size + 1 :]
         after = {gram[-1]: times for gram, times in by_order[size].items() if gram[:-1] == before}
         if not after:
@@ -339,7 +341,7 @@ def test_the_baseline_counts_the_whole_tune_over_its_notes() -> None:
     (score,) = melody_baselines(given)
     model = NoteNGram(training)
     assert score.value == pytest.approx(sum(model.bits(tune) for tune in kept) / 150)
-    assert (score.name, score.unit, score.n) == ("ngram_5", "bits/note", 150)
+    assert (score.name, score.unit, score.n) == ("ngram_bits_per_note", "bits/note", 150)
     assert "all 30 tunes" in score.note
     # Thirty pitches and four lengths drawn evenly cost log2(120) at the least.
     assert score.value is not None

@@ -42,7 +42,7 @@ DEMOS = {
         learns="an LSTM that learns to guess the next note",
         judged="on tunes it has never heard, beside a simple model, and how much it copies",
         scores=("bits_per_note", "ngram_bits_per_note", "valid_share", "novelty", "longest_copy"),
-        request={"key": "G", "metre": "4/4"},
+        request={"key": "G", "metre": "4/4", "bars": 16},
     ),
 }
 

@@ -16,7 +16,7 @@ from bowerbird.evaluation.bootstrap import interval
 from bowerbird.evaluation.evidence import Evidence
 from bowerbird.evaluation.melodies import tunes
 from bowerbird.evaluation.ngram import NGram
-from bowerbird.evaluation.note_ngram import CONTEXT, NoteNGram
+from bowerbird.evaluation.note_ngram import NoteNGram
 from bowerbird.evaluation.report import Score
 
 MOST_TRAINING = 8_000_000
@@ -42,24 +42,24 @@ def baselines(evidence: Evidence) -> list[Score]:
 
 
 def melody_baselines(evidence: Evidence) -> list[Score]:
-    """`ngram_5` on the held-out tunes: each event of a note from the five before it."""
+    """`ngram_bits_per_note` on the held-out tunes: each event of a note from those before it."""
     training, whole = beginning(evidence.training(), MOST_TRAINING)
     if not whole:
         training.pop()  # the last is not all there
     learnt = tunes(document.decode("utf-8", "surrogatepass") for document in training)
     held_out = tunes(evidence.held_out)
     sizes = np.array([len(tune.notes) for tune in held_out])
-    name, total, kept = "ngram_5", int(sizes.sum()), int(np.sum(evidence.sizes))
+    name, total, kept = "ngram_bits_per_note", int(sizes.sum()), int(np.sum(evidence.sizes))
+    model = NoteNGram(learnt)
     note = (
-        f"n-grams of note events: each from the {CONTEXT} before it, pitches above the tonic, interpolated modified"
-        f" Kneser-Ney, learnt from {'all' if whole else 'the first'} {len(learnt):,} tunes of the training text,"
+        f"n-grams of note events: each from the {model.context} before it, pitches above the tonic, interpolated"
+        f" modified Kneser-Ney, learnt from {'all' if whole else 'the first'} {len(learnt):,} tunes of the training text,"
         f" judged on {total:,} notes of the {evidence.split} split"
     )
     if kept != total:
         note += f" (the model: {kept:,})"
     if not total:
         return [Score(name, None, "bits/note", "lower", 0, note=note)]
-    model = NoteNGram(learnt)
     bits = np.array([model.bits(tune) for tune in held_out])
     ends = interval(bits, sizes, evidence.seed)
     return [Score(name, float(bits.sum()) / total, "bits/note", "lower", total, ends, note)]

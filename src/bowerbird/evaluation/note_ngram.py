@@ -8,6 +8,7 @@ over the events seen and that symbol, so whatever may come has some probability,
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -19,12 +20,12 @@ from bowerbird.evaluation.evidence import Floats
 from bowerbird.evaluation.melodies import bars
 from bowerbird.models.kneser_ney import levels, looked_up, runs
 
-CONTEXT = 5
-"""Events that each is predicted from."""
+LEAST_CONTEXT, MOST_CONTEXT = 5, 7
+"""Events that each is predicted from: as many of these as let n-grams fit into 64 bits."""
 UNSEEN_BITS = 16.0
 """What it costs to say which event it was that was never seen."""
 _MOST_EVENTS = 1_600
-"""Known apart; n-grams of as many fit into 64 bits. Rarer ones count as never seen."""
+"""Known apart; n-grams over the least context of as many fit into 64 bits. Rarer ones count as never seen."""
 
 Event = tuple[object, ...]
 Ids = NDArray[np.uint64]
@@ -56,9 +57,11 @@ class NoteNGram:
         self.unseen = len(self.ids)
         # One number more stands before every tune; it is context and never predicted.
         self._base = len(self.ids) + 2
+        room = (64 * math.log(2) - 1e-9) / math.log(self._base) - 1
+        self.context = max(LEAST_CONTEXT, min(MOST_CONTEXT, int(room)))
         grams = np.concatenate([self._grams(tune) for tune in learnt] or [np.zeros(0, np.uint64)])
         grams.sort()
-        self._levels = levels(*runs(grams), CONTEXT + 1, self._base)
+        self._levels = levels(*runs(grams), self.context + 1, self._base)
 
     def after(self, before: Sequence[Event]) -> Floats:
         """(events + 1,) the distribution of the event after some others, the last that of an event never seen."""
@@ -80,10 +83,10 @@ class NoteNGram:
 
     def _grams(self, told: Sequence[Event]) -> Ids:
         """(events,) the gram that ends at each event, the newest its lowest digit."""
-        stream = np.full(CONTEXT + len(told), self._base - 1, np.uint64)
-        stream[CONTEXT:] = [self.ids.get(event, self.unseen) for event in told]
+        stream = np.full(self.context + len(told), self._base - 1, np.uint64)
+        stream[self.context :] = [self.ids.get(event, self.unseen) for event in told]
         grams: Ids = np.zeros(len(told), np.uint64)
-        for offset in range(CONTEXT + 1):
+        for offset in range(self.context + 1):
             grams = grams * np.uint64(self._base) + stream[offset : offset + len(told)]
         return grams
 

@@ -35,7 +35,7 @@ NAMES = {
     "interval_distance": "Distance in steps",
     "duration_distance": "Distance in lengths",
     "bar_position_distance": "Distance in places in the bar",
-    "ngram_5": "N-grams of note events, Kneser-Ney",
+    "ngram_bits_per_note": "N-grams of note events, Kneser-Ney",
 } | {f"distinct_{n}": f"Distinct {n}-grams" if n > 1 else "Distinct words" for n in range(1, 5)}
 """What a reader sees for the names of scores."""
 _IN_TILES = (*MAIN_SCORES, "novelty", "longest_copy")

@@ -31,7 +31,7 @@ class MelodyRequest(Config):
     n: int = Field(1, ge=1, le=4096)
     length: int = Field(1200, ge=16, le=20_000)
     """The most tokens to make, about three a note; every tune is brought to its end before."""
-    temperature: float = Field(0.9, ge=0, le=10)
+    temperature: float = Field(1.0, ge=0, le=10)
     top_k: int | None = Field(None, ge=1)
     top_p: float | None = Field(None, gt=0, le=1)
     min_p: float | None = Field(None, ge=0, le=1)
