@@ -53,8 +53,8 @@ def melody_baselines(evidence: Evidence) -> list[Score]:
     model = NoteNGram(learnt)
     note = (
         f"n-grams of note events: each from the {model.context} before it, pitches above the tonic, interpolated"
-        f" modified Kneser-Ney, learnt from {'all' if whole else 'the first'} {len(learnt):,} tunes of the training text,"
-        f" judged on {total:,} notes of the {evidence.split} split"
+        f" modified Kneser-Ney, learnt from {'all' if whole else 'the first'} {len(learnt):,} tunes of the"
+        f" training text, judged on {total:,} notes of the {evidence.split} split"
     )
     if kept != total:
         note += f" (the model: {kept:,})"
