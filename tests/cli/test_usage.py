@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -276,7 +277,8 @@ def test_one_sample_is_streamed_as_the_same_text_that_is_made_at_once(
 
 
 def test_the_listener_of_a_run_says_what_matters_in_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    tell = show.follow(show.Output(), 1.0)
+    codec = SimpleNamespace(unit="byte")
+    tell = show.follow(show.Output(), SimpleNamespace(units_per_token=lambda: 1.0, codec=codec))
     tell(
         {
             "event": "start",

@@ -365,7 +365,7 @@ def test_a_long_document_read_in_pieces_is_written_whole(
 
 
 def test_pieces_of_a_document_that_fails_are_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def broken(sources: object, config: object, note: object) -> list[Item | Rejected]:
+    def broken(sources: object, config: object, note: object, **_: object) -> list[Item | Rejected]:
         return [
             Item("good one\n", "a"),
             Item("begun\n", "b", piece=0, last=False),

@@ -206,6 +206,6 @@ def test_health_readiness_and_the_page(live: Any) -> None:
     assert httpx.get(f"{live.url}/ready").json() == {"status": "ready", "models": ["tiny", "poems@live"]}
     page = httpx.get(live.url)
     assert page.headers["content-type"].startswith("text/html")
-    assert "<option>poems@live</option>" in page.text
+    assert '<option data-kind="text">poems@live</option>' in page.text
     assert "http://" not in page.text
     assert "https://" not in page.text

@@ -77,7 +77,9 @@ def test_without_its_packages_serve_names_the_extra(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_model_s_name_is_only_text_on_the_page() -> None:
-    assert "<option>&lt;img src=x&gt; &amp; $5</option>" in page(["<img src=x> & $5"])
+    assert '<option data-kind="text">&lt;img src=x&gt; &amp; $5</option>' in page(
+        {"<img src=x> & $5": "text"}
+    )
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.7", "example.org", "", "127.0.0.1.example.org"])

@@ -48,7 +48,7 @@ class PrepareConfig(Config):
     codec: CodecConfig = Field(default_factory=CodecConfig)
 
 
-def cleaner(config: PrepareConfig, medium: Medium) -> Step:
+def cleaner(config: PrepareConfig, medium: Medium = MEDIA["text"]) -> Step:
     """All cleaning steps that the settings leave on, in the order of their shelf; melodies go through none."""
     if not medium.clean:
         return chain([])
