@@ -23,6 +23,7 @@ class Demo:
     learns: str
     judged: str
     scores: tuple[str, ...]
+    minutes: float
     request: dict[str, Any]
     """Of what is generated at the end."""
 
@@ -34,6 +35,7 @@ DEMOS = {
         learns="an LSTM that learns to guess what comes next",
         judged="on documents it has never seen, beside simple models, and how much it copies",
         scores=("bits_per_byte", "ngram_bits_per_byte", "xz_bits_per_byte", "novelty", "longest_copy"),
+        minutes=3.0,
         request={"prompt": "The people of the United States", "length": 300},
     ),
     "melody": Demo(
@@ -42,6 +44,7 @@ DEMOS = {
         learns="an LSTM that learns to guess the next note",
         judged="on tunes it has never heard, beside a simple model, and how much it copies",
         scores=("bits_per_note", "ngram_bits_per_note", "valid_share", "novelty", "longest_copy"),
+        minutes=2.0,
         request={"key": "G", "metre": "4/4", "bars": 16},
     ),
 }
@@ -65,7 +68,7 @@ def demo(
 
     shown = DEMOS[kind]
     name = f"demo-{kind}"
-    minutes = minutes if minutes is not None else 3.0 if kind == "text" else 2.0
+    minutes = shown.minutes if minutes is None else minutes
     workspace = space(output)
     folder = workspace.root / "demo" / kind
     dataset_path, run_path = folder / "dataset", folder / "run"

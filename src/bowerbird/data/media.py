@@ -24,10 +24,6 @@ class Medium:
     """A document that has to be cut is cut before this; None cuts anywhere."""
 
 
-def _itself(text: str) -> str:
-    return text
-
-
 def melody_essence(text: str) -> str:
     """A tune without its key and name: how far each note lies above the one before it, and how long it is.
 
@@ -45,6 +41,6 @@ def melody_essence(text: str) -> str:
 
 MEDIA: Shelf[Medium] = Shelf(
     "kind",
-    text=Medium("texts", "auto", clean=True, essence=_itself, seam=None),
+    text=Medium("texts", "auto", clean=True, essence=str, seam=None),
     melody=Medium("melodies", "notes", clean=False, essence=melody_essence, seam="|"),
 )

@@ -15,8 +15,9 @@ from fractions import Fraction
 from typing import Any
 
 from bowerbird.base.errors import BowerbirdError, DataError, MissingExtra
-from bowerbird.data.render.abc import key_field
-from bowerbird.data.tune import TICKS, VOICES, Key, Metre, NotATune, Note, Tune, parse
+from bowerbird.data.keys import key_of, signed
+from bowerbird.data.render.abc import VERSION, key_field
+from bowerbird.data.tune import NATURALS, TICKS, VOICES, Key, Metre, NotATune, Note, Tune, parse
 
 _WHERE = "the opening"
 _HINT = "give note names (`C4 D4 E4:2 r`), ABC (`K:G` and `GABc d2`) or a MIDI file"
@@ -26,15 +27,10 @@ _MOST_BARS = 200
 _MOST_BYTES = 1 << 20
 _MOST_QUARTERS = 4096
 _NAME = re.compile(r"(?:([A-Ga-g])([#b]{0,2})(-?\d{1,2})|[rR])(?::(\d{1,4}(?:\.\d{1,6}|/\d{1,4})?))?")
-_STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _ABC_FIELD = re.compile(r"^([A-Za-z]):", re.MULTILINE)
 _NO_MUSIC = re.compile(r'^[A-Za-z+]:.*$|%.*$|\[[A-Za-z]:[^\]]*\]|"[^"]*"|![^!\s]*!|\+[^+\s]*\+', re.MULTILINE)
 """In ABC: fields, remarks, chord names and other words between signs."""
 _MUSIC = re.compile(r"[A-Ga-gzxyZXuvHJLMOPRST\d\s,'/^_=|:;\[\](){}<>~.\-\\&*$`]*")
-_PROFILES = {
-    "major": (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
-    "minor": (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
-}
 _COMMON = Metre(4, 4)
 _OWN = re.compile(r"K\d+:[a-z]+ M\d")
 """How the text of a `Tune` begins."""
@@ -93,7 +89,7 @@ def _from_names(words: Sequence[str], key: Key | None, metre: Metre | None) -> T
         end = at + quarters * TICKS
         if letter:
             raised = accidentals.count("#") - accidentals.count("b")
-            pitch = 12 * (int(octave) + 1) + _STEPS[letter.upper()] + raised
+            pitch = 12 * (int(octave) + 1) + NATURALS[letter.upper()] + raised
             voice.append((round(at), round(end), _in_range(pitch, f"note {number}: `{word}`")))
         at = end
     return _tune([voice], key, [(0, metre or _COMMON)])
@@ -116,8 +112,7 @@ def _from_abc(text: str, key: Key | None, metre: Metre | None) -> Tune:
         raise _unreadable(f"the opening is not ABC: it has `{strange[:20]}`")
     try:
         # Not `parse`, which would open a text that is a path or an address.
-        # The version lets accidentals hold until the bar line.
-        score: Any = converter.parseData("%abc-2.1\n" + _headed(text, key, metre), format="abc")
+        score: Any = converter.parseData(f"{VERSION}\n{_headed(text, key, metre)}", format="abc")
         if "Opus" in score.classes:
             score = score.scores.first()
         parts = [part for part in score.parts if part.recurse().notes]
@@ -127,7 +122,7 @@ def _from_abc(text: str, key: Key | None, metre: Metre | None) -> Tune:
         if measured is not None and metre is None:
             metre = Metre(int(measured.numerator), int(measured.denominator))
         if key is None and stated is not None and "K" in _ABC_FIELD.findall(text):
-            key = _stated_key(stated)
+            key = signed(stated.sharps, getattr(stated, "mode", None) or "major")
         pick_up = _pick_up(parts[0], metre or _COMMON) if parts else 0
     except BowerbirdError:
         raise
@@ -184,17 +179,6 @@ def _pick_up(part: Any, metre: Metre) -> int:
     return missing if 0 < missing < metre.ticks else 0
 
 
-def _stated_key(stated: Any) -> Key | None:
-    mode = (
-        {"ionian": "major", "aeolian": "minor"}.get(stated.mode, stated.mode)
-        if "Key" in stated.classes
-        else None
-    )
-    if mode is None:
-        return Key(stated.sharps * 7 % 12, "major")
-    return Key(stated.tonic.pitchClass, mode)
-
-
 def _from_midi(data: bytes, key: Key | None, metre: Metre | None) -> Tune:
     try:
         from symusic import Score
@@ -212,8 +196,7 @@ def _from_midi(data: bytes, key: Key | None, metre: Metre | None) -> Tune:
     if key is None and len(score.key_signatures):
         signature = score.key_signatures[0]
         # The signature names a major or a minor key: of other modes MIDI cannot say more.
-        tonic = signature.key * 7 + (9 if signature.tonality else 0)
-        key = Key(tonic % 12, "minor" if signature.tonality else "major")
+        key = signed(signature.key, "minor" if signature.tonality else "major")
     metres = [(each.time, Metre(each.numerator, each.denominator)) for each in score.time_signatures]
     if metre is not None or not metres or metres[0][0] > 0:
         metres = [(0, metre or _COMMON), *([] if metre else metres)]
@@ -238,7 +221,7 @@ def _tune(voices: Sequence[Iterable[Sounded]], key: Key | None, metres: list[tup
         line += metre.ticks
     notes.sort(key=lambda note: (note.start, note.voice))
     try:
-        return Tune(key or _key_of(notes), tuple(bars), tuple(notes))
+        return Tune(key or key_of(notes), tuple(bars), tuple(notes))
     except NotATune as error:
         raise _unreadable(f"the opening is no tune: {error}") from error
 
@@ -252,23 +235,6 @@ def _one_at_a_time(voice: Iterable[Sounded], number: int) -> Iterable[Note]:
     starts = [*highest, math.inf]
     for (start, end, pitch), following in zip(highest.values(), starts[1:], strict=True):
         yield Note(start, int(max(1, min(end, following) - start)), pitch, number)
-
-
-def _key_of(notes: Iterable[Note]) -> Key:
-    """The key whose profile (Krumhansl and Kessler 1982) is most like the time that each pitch sounds."""
-    sounding = [0.0] * 12
-    for note in notes:
-        sounding[note.pitch % 12] += note.length
-    keys = [Key(tonic, mode) for tonic in range(12) for mode in _PROFILES]
-    return max(keys, key=lambda key: _likeness(sounding, _PROFILES[key.mode], key.tonic))
-
-
-def _likeness(sounding: Sequence[float], profile: Sequence[float], tonic: int) -> float:
-    """The part of their correlation that differs from key to key."""
-    mean = sum(profile) / 12
-    spread = math.sqrt(sum((value - mean) ** 2 for value in profile))
-    turned = [profile[(pitch - tonic) % 12] - mean for pitch in range(12)]
-    return sum(heard * value for heard, value in zip(sounding, turned, strict=True)) / spread
 
 
 def _in_range(pitch: int, where: str) -> int:

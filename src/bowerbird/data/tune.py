@@ -19,10 +19,16 @@ TICKS = 24
 VOICES = 4
 """The most that a tune may have."""
 MODES = ("major", "minor", "dorian", "phrygian", "lydian", "mixolydian", "locrian")
-_KEY = re.compile(rf"K(\d+):({'|'.join(MODES)})")
-_METRE = re.compile(r"M(\d+)/(\d+)")
-_UNITS = (1, 2, 4, 8, 16, 32)
-_MOST_BEATS = 64
+_KEY = re.compile(rf"K(\d{{1,9}}):({'|'.join(MODES)})")
+_NUMBER = re.compile(r"\d{1,9}")
+"""More digits than any tune needs are no number: Python refuses to read thousands of them."""
+_METRE = re.compile(r"M(\d{1,9})/(\d{1,9})")
+UNITS = (1, 2, 4, 8, 16, 32)
+"""Parts of a whole note that a metre may count."""
+MOST_BEATS = 64
+"""Of a bar."""
+NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+"""The pitch class of each letter."""
 
 
 class NotATune(ValueError):
@@ -40,6 +46,11 @@ class Metre(NamedTuple):
     beats: int
     unit: int
     """4 is a quarter note."""
+
+    @property
+    def possible(self) -> bool:
+        """Whether a tune may have it."""
+        return 1 <= self.beats <= MOST_BEATS and self.unit in UNITS
 
     @property
     def ticks(self) -> int:
@@ -74,7 +85,7 @@ class Tune:
         if not 0 <= self.key.tonic < 12 or self.key.mode not in MODES:
             raise NotATune(f"there is no key {self.key.tonic}:{self.key.mode}")
         for metre in self.metres:
-            if not 1 <= metre.beats <= _MOST_BEATS or metre.unit not in _UNITS:
+            if not metre.possible:
                 raise NotATune(f"there is no metre {metre.beats}/{metre.unit}")
         if not self.metres:
             raise NotATune("it has no bars")
@@ -159,7 +170,7 @@ def parse(text: str) -> Tune:
             metres.append(metre)
         elif changed := _METRE.fullmatch(word):
             metre = Metre(int(changed[1]), int(changed[2]))
-            if metre.unit not in _UNITS:
+            if metre.unit not in UNITS:
                 raise NotATune(f"there is no metre {word[1:]}")
             if metres:
                 metres[-1] = metre
@@ -170,7 +181,7 @@ def parse(text: str) -> Tune:
 
 def _note(word: str, line: int, *, within: bool) -> Note:
     numbers = word.split(":")
-    if not within or not 3 <= len(numbers) <= 4 or not all(part.isdecimal() for part in numbers):
+    if not within or not 3 <= len(numbers) <= 4 or not all(map(_NUMBER.fullmatch, numbers)):
         raise NotATune(f"`{word}` is no note in a bar")
     start, pitch, length, *voice = map(int, numbers)
     return Note(line + start, length, pitch, *voice)

@@ -15,7 +15,7 @@ def tune(text: str) -> Tune | None:
     """The tune a text stands for, if it is one and has a note."""
     try:
         found = parse(text)
-    except (NotATune, ValueError):
+    except NotATune:
         return None
     return found if found.notes else None
 

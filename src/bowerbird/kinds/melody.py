@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bowerbird.base.device import mixed_seed
 from bowerbird.base.errors import UsageError
 from bowerbird.data.codecs.codec import DOCUMENT_TOKEN
 from bowerbird.data.codecs.grammar import Grammar
@@ -17,11 +17,19 @@ from bowerbird.data.dataset import Dataset, read_from
 from bowerbird.data.markers import DOCUMENT, MARKERS, plain
 from bowerbird.data.opening import read_opening
 from bowerbird.data.render import render as render_tune
-from bowerbird.data.tune import Key, Metre, NotATune, parse
+from bowerbird.data.tune import Key, Metre, NotATune, Tune, parse
 from bowerbird.evaluation.evidence import Evidence
 from bowerbird.kinds.kind import Kind
 from bowerbird.kinds.melody_settings import MelodyRequest, MelodyRun, read_key, read_metre
-from bowerbird.kinds.text import build_learner, build_network, held_out_bits, open_session, validate
+from bowerbird.kinds.text import (
+    build_learner,
+    build_network,
+    held_out_bits,
+    open_session,
+    own_samples,
+    token_request,
+    validate,
+)
 from bowerbird.kinds.text_batches import batches as text_batches
 from bowerbird.kinds.text_sizes import recommend as recommend_text
 from bowerbird.sampling.session import FinishReason
@@ -104,8 +112,14 @@ def opening(model: Model, request: MelodyRequest) -> NDArray[np.int64]:
     """
     text = ""
     if request.prompt.strip():
-        text = read_opening(request.prompt, key=_key(request), metre=_metre(request)).text()
+        text = _read_once(request.prompt, _key(request), _metre(request)).text()
     return model.codec.encode(DOCUMENT + text).astype(np.int64)
+
+
+@functools.lru_cache(maxsize=16)
+def _read_once(prompt: str, key: Key | None, metre: Metre | None) -> Tune:
+    """The opening of each of a request's samples and readers, which music21 takes its time to read."""
+    return read_opening(prompt, key=key, metre=metre)
 
 
 def encode_request(model: Model, request: MelodyRequest, index: int) -> TokenRequest:
@@ -127,17 +141,12 @@ def encode_request(model: Model, request: MelodyRequest, index: int) -> TokenReq
         )
     except ValueError as error:
         raise UsageError(f"this tune cannot be made: {error}", where="the request") from error
-    return TokenRequest(
+    return token_request(
+        request,
+        index,
         prompt=prompt,
-        length=request.length,
         ends=frozenset({DOCUMENT_TOKEN}),
-        seed=request.seed + index,
         banned=frozenset(range(1, len(MARKERS))),
-        repetition_penalty=request.repetition_penalty,
-        temperature=request.temperature,
-        top_k=request.top_k,
-        top_p=None if request.top_p == 1 else request.top_p,
-        min_p=request.min_p,
         guide=guide,
     )
 
@@ -166,7 +175,6 @@ def gather_evidence(
     """The model's bits on held-out tunes, and tunes it makes by itself."""
     bits, notes = held_out_bits(model, dataset, split, most_bytes)
     held_out = [dataset.text(split, index) for index in range(len(dataset.documents(split)))]
-    made = model.generate(n=samples, length=length, temperature=1.0, seed=mixed_seed(seed) >> 8)
     return Evidence(
         kind="melody",
         seed=seed,
@@ -174,7 +182,7 @@ def gather_evidence(
         bits=bits,
         sizes=notes,
         held_out=held_out,
-        samples=[sample.content for sample in made],
+        samples=[sample.content for sample in own_samples(model, samples, length, seed)],
         training=lambda: dataset.pieces("train"),
     )
 

@@ -6,11 +6,9 @@ import re
 
 from pydantic import Field, field_validator
 
-from bowerbird.base.config import Config
-from bowerbird.data.tune import MODES, Key, Metre
-from bowerbird.kinds.text_settings import TextRun
+from bowerbird.data.tune import MODES, NATURALS, Key, Metre
+from bowerbird.kinds.text_settings import SampledRequest, TextRun
 
-_LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _KEY = re.compile(r"\s*([A-Ga-g])([#b♯♭]?)\s*([A-Za-z]*)\s*")
 _METRE = re.compile(r"\s*(\d+)\s*/\s*(\d+)\s*")
 _SHORT = {"": "major", "maj": "major", "m": "minor", "min": "minor"} | {mode[:3]: mode for mode in MODES[2:]}
@@ -23,19 +21,13 @@ class MelodyRun(TextRun):
     """Each training tune is read up to so many semitones higher or lower, anew each time round."""
 
 
-class MelodyRequest(Config):
+class MelodyRequest(SampledRequest):
     """One request for melodies."""
 
     prompt: str = ""
     """How the tune begins: ABC, or note names as `C4 D4 E4:2`."""
-    n: int = Field(1, ge=1, le=4096)
     length: int = Field(1200, ge=16, le=20_000)
     """The most tokens to make, about three a note; every tune is brought to its end before."""
-    temperature: float = Field(1.0, ge=0, le=10)
-    top_k: int | None = Field(None, ge=1)
-    top_p: float | None = Field(None, gt=0, le=1)
-    min_p: float | None = Field(None, ge=0, le=1)
-    repetition_penalty: float = Field(1.0, gt=0, le=10)
     key: str | None = None
     """As `G`, `Em`, `D dorian`."""
     metre: str | None = None
@@ -44,7 +36,6 @@ class MelodyRequest(Config):
     """How many bars, the opening's included; as the model likes where it is not given."""
     tempo: float = Field(120, ge=10, le=500)
     """Quarter notes a minute when it is played."""
-    seed: int = Field(0, ge=0, lt=1 << 63)
 
     @property
     def lead(self) -> str:
@@ -73,12 +64,13 @@ def read_key(text: str) -> Key:
     if not found or not mode:
         raise ValueError(f"`{text}` is no key; write G, Em, F#m, Bb or D dorian")
     accidental = {"": 0, "#": 1, "♯": 1, "b": -1, "♭": -1}[found[2]]
-    return Key((_LETTERS[found[1].upper()] + accidental) % 12, mode)
+    return Key((NATURALS[found[1].upper()] + accidental) % 12, mode)
 
 
 def read_metre(text: str) -> Metre:
     """A metre from its name. Raises ValueError for what is none."""
     found = _METRE.fullmatch(text)
-    if not found or not 1 <= int(found[1]) <= 64 or int(found[2]) not in (1, 2, 4, 8, 16, 32):
+    metre = Metre(int(found[1]), int(found[2])) if found else None
+    if metre is None or not metre.possible:
         raise ValueError(f"`{text}` is no metre; write 4/4, 3/4 or 6/8")
-    return Metre(int(found[1]), int(found[2]))
+    return metre

@@ -20,7 +20,7 @@ from bowerbird.evaluation.evidence import Evidence
 from bowerbird.kinds.kind import Kind, Validation
 from bowerbird.kinds.reading import TextReader
 from bowerbird.kinds.text_batches import batches, count_in_parts
-from bowerbird.kinds.text_settings import TextRequest, TextRun
+from bowerbird.kinds.text_settings import SampledRequest, TextRequest, TextRun
 from bowerbird.kinds.text_sizes import recommend
 from bowerbird.learning.next_token import NextToken, token_nats, window_loss
 from bowerbird.learning.parts import count_parts, part_numbers
@@ -115,12 +115,21 @@ def encode_request(model: Model, request: TextRequest, index: int) -> TokenReque
     if model.structure == "chat" and prompt:
         ends |= set(range(len(MARKERS)))
         prompt = turn("user", plain(prompt)) + ROLES["assistant"]
-    return TokenRequest(
+    return token_request(
+        request,
+        index,
         prompt=model.codec.encode(DOCUMENT + prompt).astype(np.int64),
-        length=request.length,
         ends=frozenset(ends),
-        seed=request.seed + index,
         banned=frozenset() if model.structure == "chat" else frozenset(range(1, len(MARKERS))),
+    )
+
+
+def token_request(request: SampledRequest, index: int, **own: Any) -> TokenRequest:
+    """One of the n samples of a request; `own` is what a kind adds: `prompt`, `ends`, `banned`, `guide`."""
+    return TokenRequest(
+        **own,
+        length=request.length,
+        seed=request.seed + index,
         repetition_penalty=request.repetition_penalty,
         temperature=request.temperature,
         top_k=request.top_k,
@@ -151,7 +160,6 @@ def gather_evidence(
         text = plain(dataset.text(split, index)) if left > 0 else ""
         held_out += [text if size <= left else text.encode()[:left].decode("utf-8", "ignore")] if text else []
         left -= size
-    made = model.generate(n=samples, length=length, temperature=1.0, seed=mixed_seed(seed) >> 8)
     return Evidence(
         kind="text",
         seed=seed,
@@ -159,9 +167,14 @@ def gather_evidence(
         bits=bits,
         sizes=sizes,
         held_out=held_out,
-        samples=[plain(sample.text) for sample in made],
+        samples=[plain(sample.text) for sample in own_samples(model, samples, length, seed)],
         training=lambda: dataset.pieces("train"),
     )
+
+
+def own_samples(model: Model, n: int, length: int, seed: int) -> list[Sample]:
+    """What a model makes unasked, from its own distribution, to be judged."""
+    return model.generate(n=n, length=length, temperature=1.0, seed=mixed_seed(seed) >> 8)
 
 
 def held_out_bits(

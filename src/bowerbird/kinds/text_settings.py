@@ -45,20 +45,27 @@ class TextRun(Config):
     """Of products in training; weights and state stay float32."""
 
 
-class TextRequest(Config):
-    """One request for text."""
+class SampledRequest(Config):
+    """What is asked of whatever is sampled token by token."""
 
     prompt: str = ""
     n: int = Field(1, ge=1, le=4096)
-    length: int = Field(400, ge=1, le=1_000_000)
+    length: int
     """The most tokens to make."""
-    temperature: float = Field(0.8, ge=0, le=10)
+    temperature: float = Field(1.0, ge=0, le=10)
     top_k: int | None = Field(None, ge=1)
     top_p: float | None = Field(None, gt=0, le=1)
     min_p: float | None = Field(None, ge=0, le=1)
     repetition_penalty: float = Field(1.0, gt=0, le=10)
-    stop: tuple[str, ...] = ()
     seed: int = Field(0, ge=0, lt=1 << 63)
+
+
+class TextRequest(SampledRequest):
+    """One request for text."""
+
+    length: int = Field(400, ge=1, le=1_000_000)
+    temperature: float = Field(0.8, ge=0, le=10)
+    stop: tuple[str, ...] = ()
 
     @property
     def lead(self) -> str:

@@ -15,9 +15,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from bowerbird.base.config import Config
+from bowerbird.models.ngrams import START
 
-START = 0
-"""The token that begins a document. Matches lie in the same document."""
 LONGEST = 16
 """Longer matches count as this long."""
 _SURPRISE = 60.0

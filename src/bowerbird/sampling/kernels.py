@@ -223,27 +223,23 @@ def _multiply(layout: Any, number: int, inputs: Any, slots: Any, active: int, ou
                 _tile_8x1(weights, place, size, inputs, slots, first, outputs, column, biases, bias + column)
             if fours > eights:
                 _tile_4x1(weights, place, size, inputs, slots, eights, outputs, column, biases, bias + column)
-    pairs = active - active % 2
-    if pairs > fours:
+    first = fours
+    while first < active:
+        rows = 2 if first + 2 <= active else 1
         panel = 0
         while panel < panels:
             place, column = at + panel * size * PANEL, panel * PANEL
-            if panel + 4 <= panels:
-                _tile_2x4(weights, place, size, inputs, slots, fours, outputs, column, biases, bias + column)
-                panel += 4
+            wide = panel + 4 <= panels
+            if rows == 2 and wide:
+                _tile_2x4(weights, place, size, inputs, slots, first, outputs, column, biases, bias + column)
+            elif rows == 2:
+                _tile_2x1(weights, place, size, inputs, slots, first, outputs, column, biases, bias + column)
+            elif wide:
+                _tile_1x4(weights, place, size, inputs, slots, first, outputs, column, biases, bias + column)
             else:
-                _tile_2x1(weights, place, size, inputs, slots, fours, outputs, column, biases, bias + column)
-                panel += 1
-    if active > pairs:
-        panel = 0
-        while panel < panels:
-            place, column = at + panel * size * PANEL, panel * PANEL
-            if panel + 4 <= panels:
-                _tile_1x4(weights, place, size, inputs, slots, pairs, outputs, column, biases, bias + column)
-                panel += 4
-            else:
-                _tile_1x1(weights, place, size, inputs, slots, pairs, outputs, column, biases, bias + column)
-                panel += 1
+                _tile_1x1(weights, place, size, inputs, slots, first, outputs, column, biases, bias + column)
+            panel += 4 if wide else 1
+        first += rows
 
 
 @compiled

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bowerbird.models.cache import LONGEST, START
+from bowerbird.models.cache import LONGEST
+from bowerbird.models.ngrams import START
 from bowerbird.sampling.mathematics import F, compiled, exponential, logarithm
 
 _STIR = np.uint64(0x9E3779B97F4A7C15)

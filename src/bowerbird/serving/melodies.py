@@ -11,7 +11,9 @@ from pydantic import ConfigDict, Field
 
 from bowerbird.base.config import Config
 from bowerbird.base.errors import DataError, UsageError
-from bowerbird.kinds.loaded import Model, Sample
+from bowerbird.data.render.midi import to_midi
+from bowerbird.data.tune import parse
+from bowerbird.kinds.loaded import Model
 from bowerbird.sampling.session import FinishReason
 from bowerbird.serving.asked import MOST_SAMPLES, check_text
 from bowerbird.serving.errors import BadRequest
@@ -53,7 +55,6 @@ class Melodies:
 
     body: MelodyBody
     request: Any
-    model: Model
     jobs: list[Job]
 
     @classmethod
@@ -71,19 +72,18 @@ class Melodies:
         except (UsageError, DataError) as error:
             raise BadRequest(str(error), param="prompt", code="invalid_value") from error
         jobs = [Job(content, model.kind.read(model, request)) for content in contents]
-        return cls(body, request, model, jobs)
+        return cls(body, request, jobs)
 
     def whole(self, texts: list[str], ends: list[FinishReason | None], tokens: int) -> dict[str, Any]:
         """The answer."""
         data = []
         for index, (text, end, job) in enumerate(zip(texts, ends, self.jobs, strict=True)):
-            seed = self.request.seed + index
-            told: dict[str, Any] = {"seed": seed, "finish_reason": end}
+            told: dict[str, Any] = {"seed": self.request.seed + index, "finish_reason": end}
             if self.body.response_format != "b64_json":
                 told["abc"] = text
             if self.body.response_format != "abc":
-                files = self.model.kind.render(self.request, Sample(text, seed, end, job.reader.content))
-                told["b64_json"] = base64.b64encode(files["mid"]).decode()
+                midi = to_midi(parse(job.reader.content), self.request.tempo)
+                told["b64_json"] = base64.b64encode(midi).decode()
             data.append(told)
         return {
             "created": int(time.time()),

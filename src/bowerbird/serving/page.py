@@ -90,6 +90,30 @@ async function compose(body) {
   return made.usage.completion_tokens;
 }
 
+async function complete(body) {
+  const answer = await fetch("/v1/completions", { method: "POST", body: JSON.stringify(body),
+    headers: { "Content-Type": "application/json" }, signal: leaving.signal });
+  if (!answer.ok) throw new Error((await answer.json()).error.message);
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let held = "", tokens = 0;
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) break;
+    const events = (held + value).split("\\n\\n");
+    held = events.pop();
+    let text = "";
+    for (const event of events) {
+      if (event === "data: [DONE]") continue;
+      const part = JSON.parse(event.slice(6));
+      if (part.error) throw new Error(part.error.message);
+      if (part.usage) tokens = part.usage.completion_tokens;
+      for (const choice of part.choices) text += choice.text;
+    }
+    at("out").append(text);
+  }
+  return tokens;
+}
+
 async function write() {
   const prompt = at("prompt").value, begun = performance.now();
   const body = { model: at("model").value, prompt, stream: true, stream_options: { include_usage: true },
@@ -102,33 +126,8 @@ async function write() {
   at("out").replaceChildren(lead);
   at("said").textContent = "writing ...";
   try {
-    if (at("model").selectedOptions[0].dataset.kind === "melody") {
-      const tokens = await compose(body);
-      at("said").textContent = tokens + " tokens in " + ((performance.now() - begun) / 1000).toFixed(1) + " s";
-      at("go").disabled = false; at("stop").disabled = true;
-      return;
-    }
-    const answer = await fetch("/v1/completions", { method: "POST", body: JSON.stringify(body),
-      headers: { "Content-Type": "application/json" }, signal: leaving.signal });
-    if (!answer.ok) throw new Error((await answer.json()).error.message);
-    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-    let held = "", tokens = 0;
-    for (;;) {
-      const { value, done } = await reader.read();
-      if (done) break;
-      const events = (held + value).split("\\n\\n");
-      held = events.pop();
-      let text = "";
-      for (const event of events) {
-        if (event === "data: [DONE]") continue;
-        const part = JSON.parse(event.slice(6));
-        if (part.error) throw new Error(part.error.message);
-        if (part.usage) tokens = part.usage.completion_tokens;
-        for (const choice of part.choices) text += choice.text;
-      }
-      at("out").append(text);
-    }
-    const seconds = (performance.now() - begun) / 1000;
+    const make = at("model").selectedOptions[0].dataset.kind === "melody" ? compose : complete;
+    const tokens = await make(body), seconds = (performance.now() - begun) / 1000;
     at("said").textContent = tokens + " tokens in " + seconds.toFixed(1) + " s";
   } catch (error) {
     at("said").textContent = error.name === "AbortError" ? "stopped" : "It did not work: " + error.message;

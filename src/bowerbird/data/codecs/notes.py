@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from bowerbird.base.errors import CorruptFile
 from bowerbird.data.codecs.codec import FIRST_PIECE, CodecConfig, Decoder, Texts, Tokens
 from bowerbird.data.markers import MARKERS
-from bowerbird.data.tune import MODES, TICKS, VOICES, Key, Metre, NotATune, Tune
+from bowerbird.data.tune import MODES, TICKS, VOICES, Metre, NotATune
 
 MARKER, TONIC, MODE, METRE, BAR, AT, VOICE, PITCH, LENGTH = range(9)
 """What a token is about."""
@@ -101,7 +101,8 @@ def _metre(word: str) -> Metre:
 
 
 def _check_metre(metre: Metre) -> None:
-    Tune(Key(0, MODES[0]), (metre,), ())
+    if not metre.possible:
+        raise NotATune(f"there is no metre {metre.beats}/{metre.unit}")
 
 
 def _note(word: str) -> tuple[int, int, int, int]:

@@ -2,7 +2,6 @@
 
 Readers differ in one thing: the standard lets an accidental hold for its letter in every octave until the
 bar line, many programs only for its own octave. Whenever the two would disagree, the accidental is written.
-The first line names the version, without which music21 lets an accidental hold for its note alone.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ from bowerbird.data.render.spelling import altered, sharps, spelled, tonic
 from bowerbird.data.render.tempo import check_tempo
 from bowerbird.data.tune import TICKS, Key, Metre, Tune
 
+VERSION = "%abc-2.1"
+"""The first line. Without it music21 forgets an accidental before its bar has ended."""
 _EIGHTH = TICKS // 2
 _BARS_A_LINE = 4
 _MODES = {
@@ -61,7 +62,7 @@ def to_abc(tune: Tune, title: str = "", number: int = 1, tempo: float = 120) -> 
     check_tempo(tempo)
     first = tune.metres[0]
     lines = [
-        "%abc-2.1",
+        VERSION,
         f"X:{number}",
         f"T:{' '.join(title.split()).replace('%', chr(92) + '%') or 'Untitled'}",
         f"M:{first.beats}/{first.unit}",

@@ -5,7 +5,7 @@ Names are counted on the line of fifths: F -1, C 0, G 1, ... B 5, F sharp 6; B f
 
 from __future__ import annotations
 
-from bowerbird.data.tune import Key
+from bowerbird.data.tune import NATURALS, Key
 
 _RELATIVE = {
     "lydian": 1,
@@ -17,7 +17,6 @@ _RELATIVE = {
     "locrian": -5,
 }
 _LETTERS = "FCGDAEB"
-_NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
 def sharps(key: Key) -> int:
@@ -47,4 +46,4 @@ def spelled(pitch: int, signature: int) -> tuple[str, int, int]:
     low = signature - 3
     fifth = low + (pitch * 7 - low) % 12
     letter, accidental = _LETTERS[(fifth + 1) % 7], (fifth + 1) // 7
-    return letter, accidental, (pitch - accidental - _NATURALS[letter]) // 12 - 1
+    return letter, accidental, (pitch - accidental - NATURALS[letter]) // 12 - 1

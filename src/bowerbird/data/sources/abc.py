@@ -12,6 +12,7 @@ from typing import Any
 
 from bowerbird.base.errors import MissingExtra
 from bowerbird.data.item import Item, Rejected
+from bowerbird.data.render.abc import VERSION
 from bowerbird.data.sources.encoding import decoded, encoding_of
 from bowerbird.data.sources.encoding import lines as lines_of
 from bowerbird.data.sources.music21_score import quiet, tune_of_score
@@ -21,8 +22,6 @@ from bowerbird.data.tune import Tune
 MOST_CHARACTERS = 100_000
 """Of one tune."""
 
-_CARRIED = "%abc-2.1\n"
-"""Without it music21 forgets an accidental before the bar has ended."""
 _FIELD = re.compile(r"([A-Za-z]):\s*(.*?)\s*(?:%.*)?$")
 _METRE = re.compile(r"none|C\|?|\(?\d+(\s*\+\s*\d+)*\)?\s*/\s*\d+", re.IGNORECASE)
 _LENGTH = re.compile(r"\d+(/\d+)?")
@@ -95,7 +94,7 @@ def parsed(lines: list[str], opened: Opened, config: GatherConfig) -> Tune:
     with quiet():
         converter: Any = ConverterABC()
         try:
-            converter.parseData(f"{_CARRIED}{text}\n")
+            converter.parseData(f"{VERSION}\n{text}\n")
         except Exception as error:
             detail = " ".join(str(error).split())[:120]
             raise Unusable(f"its ABC cannot be understood: {detail}") from None

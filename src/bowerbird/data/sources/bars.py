@@ -9,10 +9,9 @@ from typing import Literal, NamedTuple
 from bowerbird.data.keys import key_of
 from bowerbird.data.sources.lines import Part, Sound, lines
 from bowerbird.data.sources.source import Unusable
-from bowerbird.data.tune import TICKS, Metre, NotATune, Note, Tune
+from bowerbird.data.tune import MOST_BEATS, TICKS, UNITS, Metre, NotATune, Note, Tune
 
 LEAST_NOTES = 4
-_UNITS = (1, 2, 4, 8, 16, 32)
 
 
 class Measure(NamedTuple):
@@ -137,9 +136,9 @@ def _long(measure: Measure) -> list[Metre]:
     length, full = measure.length, measure.metre.ticks
     if length % full == 0:
         return [measure.metre] * (length // full)
-    for unit in sorted(_UNITS, key=lambda unit: (unit != measure.metre.unit, unit)):
+    for unit in sorted(UNITS, key=lambda unit: (unit != measure.metre.unit, unit)):
         tick = 4 * TICKS // unit
-        if length % tick == 0 and length // tick <= 64:
+        if length % tick == 0 and length // tick <= MOST_BEATS:
             return [Metre(length // tick, unit)]
     # Rounded up to whole bars where nothing fits, as bars without a written metre do.
     return [measure.metre] * -(-length // full)

@@ -115,7 +115,7 @@ def measures(changes: list[tuple[int, Metre]], end: int) -> list[Measure]:
     marks = dict(sorted(changes))
     marks.setdefault(0, Metre(4, 4))
     for metre in marks.values():
-        if not 1 <= metre.beats <= 64 or metre.unit not in (1, 2, 4, 8, 16, 32):
+        if not metre.possible:
             raise Unusable(f"there is no metre {metre.beats}/{metre.unit}")
     found: list[Measure] = []
     for (at, metre), (after, _) in pairwise([*sorted(marks.items()), (max(end, 1), Metre(4, 4))]):

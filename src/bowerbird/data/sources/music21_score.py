@@ -60,7 +60,7 @@ def _measures(part: Any) -> tuple[list[Measure], Signature]:
                 signature = Signature(element.sharps, getattr(element, "mode", None))
             elif "Repeat" in classes:
                 opens = opens or element.direction == "start"
-        if not (0 < metre.beats <= 64 and metre.unit in (1, 2, 4, 8, 16, 32)):
+        if not metre.possible:
             raise Unusable(f"there is no metre {metre.beats}/{metre.unit}")
         found.append(Measure(start, after - start, metre, opens))
     return found, signature
