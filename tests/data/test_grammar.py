@@ -15,9 +15,9 @@ from bowerbird.data.tune import Key, Metre, Tune, parse
 
 METRES = (Metre(4, 4), Metre(3, 4), Metre(6, 8), Metre(2, 4))
 CODECS = [
-    Notes(grid=4, metres=METRES, lengths=[40]),
+    Notes(grid=4, metres=METRES, lengths=[40], most_bars=12),
     Notes(grid=2, metres=METRES[:2], voices=(1, 2, 3), lengths=[20], pitches="absolute", span=(50, 70)),
-    Notes(grid=1, metres=(Metre(1, 4), Metre(2, 4)), voices=(1, 2)),
+    Notes(grid=1, metres=(Metre(1, 4), Metre(2, 4)), voices=(1, 2), most_bars=4),
 ]
 
 
@@ -45,17 +45,14 @@ def test_whatever_is_drawn_is_a_whole_tune_within_the_budget(data: st.DataObject
     key = data.draw(st.one_of(st.none(), st.just(Key(7, "dorian"))))
     metre = data.draw(st.one_of(st.none(), st.sampled_from(codec.metres)))
     budget = data.draw(st.integers(22, 120))
-    least = data.draw(st.integers(1, 12))
-    grammar = Grammar(codec, least_notes=least, key=key, metre=metre, bars=bars, budget=budget)
+    grammar = Grammar(codec, key=key, metre=metre, bars=bars, budget=budget)
     tokens = drawn(codec, grammar, data.draw(st.integers(0, 9999)), budget, data.draw(st.integers(0, 8)))
     assert len(tokens) < budget
     text = codec.decode(tokens)
     tune = parse(text)
     assert tune.text() == text
     assert codec.encode(text).tolist() == tokens
-    assert len(tune.notes) >= 1
-    if bars is None and budget >= 4 + least * 5:
-        assert len(tune.notes) >= least
+    assert max(note.end for note in tune.notes) > tune.bar_lines()[-2], "the last bar is silent"
     assert bars in (None, len(tune.metres))
     assert key in (None, tune.key)
     if metre is not None:
@@ -69,12 +66,28 @@ def test_any_beginning_of_a_tune_can_be_gone_on_from(data: st.DataObject) -> Non
     seed = data.draw(st.integers(0, 9999))
     whole = drawn(codec, Grammar(codec, budget=90), seed, 90)
     prompt = whole[: data.draw(st.integers(0, len(whole)))]
-    bars = data.draw(st.one_of(st.none(), st.just(len(parse(codec.decode(whole)).metres) + 2)))
-    grammar = Grammar.of_prompt(codec, [0, *prompt], bars=bars, budget=140)
+    grammar = Grammar.of_prompt(codec, [0, *prompt], budget=140)
     more = drawn(codec, grammar, seed + 1, 140)
     tune: Tune = parse(codec.decode([*prompt, *more]))
     assert len(tune.notes) >= 1
-    assert bars in (None, len(tune.metres))
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_an_opening_is_gone_on_from_to_the_bars_asked_for(data: st.DataObject) -> None:
+    codec = data.draw(st.sampled_from(CODECS))
+    seed = data.draw(st.integers(0, 9999))
+    whole = drawn(codec, Grammar(codec, budget=90), seed, 90)
+    opening = codec.decode(whole[: data.draw(st.integers(4, len(whole)))])
+    bars = data.draw(st.one_of(st.none(), st.just(opening.count("|") + data.draw(st.integers(3, 15)))))
+    prompt = codec.encode_opening(opening, bars).tolist()
+    more = drawn(codec, Grammar.of_prompt(codec, prompt, bars=bars, budget=200), seed + 1, 200)
+    tune = parse(codec.decode([*prompt, *more]))
+    assert tune.text().startswith(opening)
+    if bars is not None:
+        assert len(tune.metres) == bars
+    elif codec.most_bars > 16 + 8:
+        assert len(tune.metres) == max(codec.usual_bars, opening.count("|") + 8)
 
 
 def test_what_breaks_the_rules_of_a_tune_is_refused_as_a_prompt() -> None:

@@ -45,7 +45,7 @@ DEMOS = {
         judged="on tunes it has never heard, beside a simple model, and how much it copies",
         scores=("bits_per_note", "ngram_bits_per_note", "valid_share", "novelty", "longest_copy"),
         minutes=2.0,
-        request={"key": "G", "metre": "4/4", "bars": 16},
+        request={"key": "G", "metre": "4/4"},
     ),
 }
 

@@ -109,11 +109,16 @@ def opening(model: Model, request: MelodyRequest) -> NDArray[np.int64]:
 
     Raises:
         DataError: the prompt cannot be read.
+        UsageError: it has more bars than are asked for.
     """
-    text = ""
+    begun = model.codec.encode(DOCUMENT)
     if request.prompt.strip():
         text = _read_once(request.prompt, _key(request), _metre(request)).text()
-    return model.codec.encode(DOCUMENT + text).astype(np.int64)
+        try:
+            begun = np.append(begun, cast(Notes, model.codec).encode_opening(text, request.bars))
+        except ValueError as error:
+            raise UsageError(f"this tune cannot be made: {error}", where="the request") from error
+    return begun.astype(np.int64)
 
 
 @functools.lru_cache(maxsize=16)

@@ -33,7 +33,8 @@ class MelodyRequest(SampledRequest):
     metre: str | None = None
     """As `4/4`, `6/8`."""
     bars: int | None = Field(None, ge=1, le=1000)
-    """How many bars, the opening's included; as the model likes where it is not given."""
+    """How many bars, the opening's included. Where it is not given, as the model likes; with an opening as many as
+    the tunes it learnt from usually have, or eight more than the opening if that is more."""
     tempo: float = Field(120, ge=10, le=500)
     """Quarter notes a minute when it is played."""
 

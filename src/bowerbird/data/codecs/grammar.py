@@ -1,7 +1,8 @@
 """Which tokens of `Notes` may come next, so that whatever is sampled is a whole tune.
 
 A tune needs a head, starts that rise within a bar, one note at a time in a voice, and an end at a bar line
-with nothing sounding past it. Each step leaves room for the shortest ending within the tokens left.
+with nothing sounding past it. Bar lines count down to the last bar, which has a note. Each step leaves room for
+the shortest ending within the tokens left.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from bowerbird.data.codecs.codec import DOCUMENT_TOKEN
 from bowerbird.data.codecs.notes import AT, BAR, LENGTH, METRE, MODE, PITCH, TONIC, VOICE, Notes
 from bowerbird.data.tune import MODES, Key, Metre
 
-LEAST_NOTES = 8
 _ENDLESS = 1 << 60
 _BETWEEN, _ENDED = 100, 101
 """States beside those that are named after the token they await."""
@@ -29,7 +29,6 @@ class Grammar:
         self,
         codec: Notes,
         *,
-        least_notes: int = LEAST_NOTES,
         key: Key | None = None,
         metre: Metre | None = None,
         bars: int | None = None,
@@ -39,7 +38,6 @@ class Grammar:
 
         Args:
             codec: whose tokens these are.
-            least_notes: to be made before the end, or as many as the budget holds. With `bars` it is one.
             key: the tune's.
             metre: of the whole tune.
             bars: how many exactly, those of a prompt included.
@@ -51,7 +49,9 @@ class Grammar:
         self._codec = codec
         self._cost = 4 if codec.manifold else 3
         self._state = TONIC
-        self._bars = self._notes = 0
+        self._bars = 0
+        self._after: int | None = None
+        """Bars after this one; None where a line said only that they are many."""
         self._line = self._width = self._metre = 0
         self._at, self._heard, self._voice = -1, 0, codec.voices[0]
         self._changed = False
@@ -62,8 +62,7 @@ class Grammar:
         self._fixed: int | None = None
         self._whole: int | None = None
         self._left = _ENDLESS
-        self._least = 1
-        self._constrain(least_notes, key, metre, bars, budget)
+        self._constrain(key, metre, bars, budget)
 
     @classmethod
     def of_prompt(
@@ -71,7 +70,6 @@ class Grammar:
         codec: Notes,
         prompt: Iterable[int],
         *,
-        least_notes: int = LEAST_NOTES,
         key: Key | None = None,
         metre: Metre | None = None,
         bars: int | None = None,
@@ -94,11 +92,11 @@ class Grammar:
                     f"token {place} of the prompt, {codec.word(token)}, cannot stand there in a tune"
                 )
             grammar.push(token)
-        grammar._constrain(least_notes, key, metre, bars, budget)
+        grammar._constrain(key, metre, bars, budget)
         return grammar
 
     def _constrain(
-        self, least_notes: int, key: Key | None, metre: Metre | None, bars: int | None, budget: int | None
+        self, key: Key | None, metre: Metre | None, bars: int | None, budget: int | None
     ) -> None:
         if key is not None and (not 0 <= key.tonic < 12 or key.mode not in MODES):
             raise ValueError(f"there is no key {key.tonic}:{key.mode}")
@@ -109,15 +107,16 @@ class Grammar:
         self._fixed = None if metre is None else self._codec.metres.index(metre)
         self._left = _ENDLESS if budget is None else budget
         if bars is not None:
-            after = self._line + (bars - self._bars + 1) * self._width
-            if bars < max(self._bars, 1) or (self._bars and self._sounding > after):
+            if bars < max(self._bars, 1):
                 raise ValueError(f"bars = {bars} is too few: at least one, and all that is there already")
+            if self._bars:
+                said, after = self._bars + self._to_come, bars - self._bars
+                if after < self._to_come or self._after not in (None, after):
+                    raise ValueError(f"bars = {bars}, but the tune was begun as one of {said} or so")
+                self._after = after
             self._whole = bars
-        self._least = max(1, least_notes) if bars is None else 1
-        while self._needed() > self._left:
-            if self._least == 1:
-                raise ValueError(f"a whole tune needs {self._needed()} tokens or more here, not {budget}")
-            self._least -= 1
+        if self._needed() > self._left:
+            raise ValueError(f"a whole tune needs {self._needed()} tokens or more here, not {budget}")
 
     @property
     def ended(self) -> bool:
@@ -141,12 +140,17 @@ class Grammar:
             self._ends[self._voice] = end
             self._sounding = max(self._sounding, end)
             self._heard = self._voice
-            self._notes += 1
             self._state = _BETWEEN
         elif kind == BAR:
             if self._bars:
                 self._line += self._width
             self._bars += 1
+            if self._whole is not None:
+                self._after = self._whole - self._bars
+            elif self._after is not None:
+                self._after -= 1
+            elif value < codec.most_bars:
+                self._after = (value or codec.most_bars - 1) - 1
             self._at, self._heard, self._changed = -1, 0, False
             self._state = _BETWEEN
         elif kind == TONIC:
@@ -178,41 +182,52 @@ class Grammar:
             return self._mask(MODE, None if self._key is None else MODES.index(self._key.mode))
         if state == METRE:
             return self._mask(METRE, self._fixed)
+        if state == BAR:
+            return self._mask(BAR, self._counts())
         return self._mask(state)
+
+    @property
+    def _to_come(self) -> int:
+        """Bars after this one, at the least."""
+        return self._codec.most_bars - 1 if self._after is None else self._after
+
+    def _counts(self) -> tuple[int, ...]:
+        """What the next bar line may say."""
+        most = self._codec.most_bars
+        if not self._bars:
+            if self._whole is not None:
+                return (self._codec.count(self._whole, first=True),)
+            return tuple(range(1, min(most, self._left - self._cost - 1) + 1))
+        if self._after is not None:
+            return (self._codec.count(self._after),) if self._after else ()
+        stop = self._line + self._width
+        longer = 1 + self._needed_after(self._sounding, stop, self._width, most - 1) <= self._left
+        return (0, most) if longer else (0,)
 
     def _between(self) -> NDArray[np.bool_]:
         """After a note or a bar line."""
-        line, width, sounding, left = self._line, self._width, self._sounding, self._left
-        stop = line + width
-        voices: tuple[int, ...] = ()
-        metres: tuple[int, ...] = ()
+        line, width, after = self._line, self._width, self._to_come
+        heard = max(self._sounding, line + 1)
+        room = self._left - self._needed_after(heard, line, width, after)
         first = width
-        if self._cost + self._needed_after(self._notes + 1, sounding, line, width) <= left:
-            first = max(self._at + 1, min(self._ends.values()) - line)
-        if self._heard and self._codec.manifold:
-            fits = self._cost - 1 + self._needed_after(self._notes + 1, sounding, line, width) <= left
-            voices = self._free(line + self._at, self._heard) if fits else ()
-        bar = self._whole is None or self._bars < self._whole
-        if bar and left < _ENDLESS // 2:
-            bar = 1 + self._needed_after(self._notes, sounding, stop, width, bars=1) <= left
-        if self._whole is None:
-            end = sounding <= stop and self._notes >= self._least
-        else:
-            end = self._bars == self._whole and self._notes >= 1
+        if self._cost <= room:
+            first = min(max(self._at + 1, min(self._ends.values()) - line), width)
+        voices: tuple[int, ...] = ()
+        if self._heard and self._codec.manifold and self._cost - 1 <= room:
+            voices = self._free(line + self._at, self._heard)
+        metres: tuple[int, ...] = ()
         if self._at < 0 and not self._changed and self._bars > 1 and self._fixed is None:
-            metres = tuple(self._metres())
-        return self._mask(_BETWEEN, (min(first, width), width, voices, bar, end, metres))
+            metres = tuple(self._metres(heard))
+        end = self._after == 0 and self._sounding > line
+        return self._mask(_BETWEEN, (first, width, voices, self._counts(), end, metres))
 
-    def _metres(self) -> Iterable[int]:
-        """Those that this bar may change to."""
+    def _metres(self, heard: int) -> Iterable[int]:
+        """Those that this bar may change to: there is room for a note in it."""
         for place, width in enumerate(self._codec.bar_steps):
-            if place == self._metre:
+            reach = self._line + (self._to_come + 1) * width
+            if place == self._metre or self._sounding > reach:
                 continue
-            if self._whole is not None:
-                reach = self._line + (self._whole - self._bars + 1) * width
-                if self._sounding > reach:
-                    continue
-            if 1 + self._needed_after(self._notes, self._sounding, self._line, width) <= self._left:
+            if 1 + self._cost + self._needed_after(heard, self._line, width, self._to_come) <= self._left:
                 yield place
 
     def _free(self, now: int, above: int = 0) -> tuple[int, ...]:
@@ -220,42 +235,21 @@ class Grammar:
 
     def _longest(self) -> int:
         """Steps that the note begun may sound."""
-        now = self._line + self._at
-        if self._whole is not None:
-            return self._line + (self._whole - self._bars + 1) * self._width - now
-        if self._left >= _ENDLESS // 2:
-            return _ENDLESS
-        lacking = max(0, self._least - self._notes - 1)
-        bars = self._left - 2 - lacking * (self._cost + 1)
-        return max(self._line + (1 + max(bars, 0)) * self._width - now, 1)
+        return (self._to_come + 1) * self._width - self._at
 
     def _needed(self) -> int:
         """Tokens that the shortest ending takes from here, the end included."""
-        head = {TONIC: 3, MODE: 2, METRE: 1, BAR: 0}.get(self._state)
-        if head is not None and self._bars == 0:
-            bars = 0 if self._whole is None else self._whole
-            lacking = self._cost + (self._whole is None)
-            return head + bars + (self._least if self._whole is None else 1) * lacking + 1
+        if self._bars == 0:
+            head = {TONIC: 3, MODE: 2, METRE: 1}.get(self._state, 0)
+            return head + (self._whole or 1) + self._cost + 1
         pending = {VOICE: 3, PITCH: 2, LENGTH: 1}.get(self._state, 0)
-        notes = self._notes + (pending > 0)
-        return pending + self._needed_after(notes, self._sounding, self._line, self._width)
+        sounding = max(self._sounding, self._line + self._at + 1) if pending else self._sounding
+        return pending + self._needed_after(sounding, self._line, self._width, self._to_come)
 
-    def _needed_after(self, notes: int, sounding: int, line: int, width: int, *, bars: int = 0) -> int:
-        """The same between notes, in the bar that begins at `line`, so many `bars` later than now."""
-        if self._whole is not None:
-            return self._whole - self._bars - bars + (0 if notes else self._cost) + 1
-        over = max(0, -(-(sounding - line - width) // width))
-        lacking = self._least - notes
-        if lacking <= 0:
-            return over + 1
-        return over + lacking * (self._cost + 1) + 1 - self._room(notes, over, line, width, bars)
-
-    def _room(self, notes: int, over: int, line: int, width: int, bars: int) -> bool:
-        """Whether the next note that is lacking surely fits into this bar."""
-        if over or notes > self._notes:
-            return False
-        at = -1 if bars else self._at
-        return max(at + 1, min(self._ends.values()) - line) < width
+    def _needed_after(self, sounding: int, line: int, width: int, after: int) -> int:
+        """The same between notes, in a bar that begins at `line` and has so many after it."""
+        silent = sounding <= line + after * width
+        return after + (self._cost if silent else 0) + 1
 
     def _mask(self, state: int, told: Any = None) -> NDArray[np.bool_]:
         masks = self._codec.masks
@@ -271,17 +265,17 @@ def _made(codec: Notes, state: int, told: Any) -> NDArray[np.bool_]:
     if state == _ENDED:
         mask[DOCUMENT_TOKEN] = True
     elif state == _BETWEEN:
-        first, width, voices, bar, end, metres = told
+        first, width, voices, bars, end, metres = told
         starts = token_of[AT, 0]
         mask[starts + first : starts + width] = True
         mask[[token_of[VOICE, voice] for voice in voices]] = True
         mask[[token_of[METRE, metre] for metre in metres]] = True
-        mask[token_of[BAR, 0]] = bar
+        mask[[token_of[BAR, left] for left in bars]] = True
         mask[DOCUMENT_TOKEN] = end
     elif state == LENGTH:
         mask = (kinds == LENGTH) & (values <= told)
-    elif state == VOICE:
-        mask[[token_of[VOICE, voice] for voice in told]] = True
+    elif state in (VOICE, BAR):
+        mask[[token_of[state, value] for value in told]] = True
     else:
         mask = kinds == state
         if told is not None:

@@ -1,8 +1,10 @@
 """The codec of melodies: a tune's text as key, metre, bars, starts, pitches and lengths on a grid.
 
-    tonic_7 mode_major metre_4/4 bar at_0 pitch_0 length_2 at_2 pitch_2 length_2 bar metre_3/4 at_0 ...
+    tonic_7 mode_major metre_4/4 bar_16 at_0 pitch_0 length_2 at_2 pitch_2 length_2 bar_0 metre_3/4 at_0 ...
 
-In data of several voices a `voice_V` goes before each pitch. What a codec cannot say is said as nearly as
+The first bar line, and every one before a number of bars that four divides, says how many bars are left, its
+own included, so that a tune is shaped towards its end; the others are `bar_0`, for what is repeated should look
+the same. In data of several voices a `voice_V` goes before each pitch. What a codec cannot say is said as nearly as
 it can: a pitch moves by octaves, a length is cut to the next shorter, a metre becomes one with bars as long
 or the whole tune is barred anew in the commonest metre, and notes of unseen voices are left out.
 """
@@ -33,6 +35,13 @@ _ON_GRID = 0.99
 """The share of starts and lengths that a grid must hold."""
 _WIDER = {"absolute": 12, "relative": 2}
 _OCTAVE = 12
+_PHRASE = 4
+"""Bars."""
+_MOST_BARS = 128
+_RARE = 0.01
+"""The share of tunes that may have more bars than a bar line can count."""
+_MORE_BARS = 8
+"""What an opening that is long already is continued by."""
 _PARTS = re.compile(f"([{''.join(MARKERS)}])")
 _KEY = re.compile(rf"K(\d\d?):({'|'.join(MODES)})")
 _METRE = re.compile(r"M(\d\d?)/(\d\d?)")
@@ -131,12 +140,16 @@ class Notes:
         metres: Iterable[Metre] = (Metre(4, 4),),
         lengths: Iterable[int] = (),
         voices: Iterable[int] = (1,),
+        most_bars: int = 32,
+        usual_bars: int = 16,
     ):
         """`grid` is steps to a quarter; `span` the lowest and highest pitch; the first metre is the commonest.
 
-        `lengths` in steps are taken beside all up to the longest bar.
+        `lengths` in steps are taken beside all up to the longest bar. `most_bars`, a multiple of four, is the
+        highest count a bar line has, and stands for more too; half of all tunes have `usual_bars` or fewer.
         """
         self.pitches, self.grid, self.span = pitches, grid, span
+        self.most_bars, self.usual_bars = most_bars, usual_bars
         self.step = TICKS // grid
         """Ticks."""
         self.metres, self.voices = tuple(metres), tuple(sorted(voices))
@@ -151,7 +164,7 @@ class Notes:
             (TONIC, list(range(_OCTAVE))),
             (MODE, list(range(len(MODES)))),
             (METRE, list(range(len(self.metres)))),
-            (BAR, [0]),
+            (BAR, list(range(most_bars + 1))),
             (AT, list(range(self.positions))),
             (VOICE, list(self.voices) if self.manifold else []),
             (PITCH, list(range(low, high + 1))),
@@ -160,7 +173,7 @@ class Notes:
         self.kinds = [kind for kind, those in values for _ in those]
         """Of each token: what it is about."""
         self.values = [value for _, those in values for value in those]
-        """Of each token: a tonic, the place of a mode or metre, steps, a voice, a pitch."""
+        """Of each token: a tonic, the place of a mode or metre, bars, steps, a voice, a pitch."""
         self.token_of = {pair: token for token, pair in enumerate(zip(self.kinds, self.values, strict=True))}
         self.vocab_size = len(self.kinds)
         self.kind_of, self.value_of = np.array(self.kinds), np.array(self.values)
@@ -176,8 +189,10 @@ class Notes:
         metres: Counter[Metre] = Counter()
         voices: set[int] = set()
         pitches: set[int] = set()
+        bars: list[int] = []
         for text in texts():
             for part in _parts(text):
+                bars.append(len(part.bars))
                 base = _base(part, config.pitches)
                 for bar in part.bars:
                     if bar.metre is not None:
@@ -201,6 +216,8 @@ class Notes:
                 metres=common,
                 lengths=sorted(steps)[: max(0, config.vocab_size // 4)],
                 voices=voices or {1},
+                most_bars=_most(bars),
+                usual_bars=sorted(bars)[len(bars) // 2] if bars else 16,
             )
             if codec.vocab_size <= config.vocab_size or len(common) == 1:
                 return codec
@@ -214,6 +231,7 @@ class Notes:
             metres = [Metre(*map(_whole, pair)) for pair in description["metres"]]
             lengths = [_whole(length) for length in description["lengths"]]
             voices = {_whole(voice) for voice in description["voices"]}
+            most_bars, usual_bars = _whole(description["most_bars"]), _whole(description["usual_bars"])
             for metre in metres:
                 _check_metre(metre)
             whole = (
@@ -226,13 +244,23 @@ class Notes:
                 and all(length > 0 for length in lengths)
                 and voices
                 and voices <= set(range(1, VOICES + 1))
+                and _PHRASE <= most_bars <= _MOST_BARS
+                and most_bars % _PHRASE == 0
+                and usual_bars >= 0
             )
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptFile(f"the codec `{cls.name}` cannot be read: {error!r}") from error
         if not whole:
             raise CorruptFile(f"the codec `{cls.name}` cannot be read: its settings make none")
         return cls(
-            pitches=pitches, grid=grid, span=(low, high), metres=metres, lengths=lengths, voices=voices
+            pitches=pitches,
+            grid=grid,
+            span=(low, high),
+            metres=metres,
+            lengths=lengths,
+            voices=voices,
+            most_bars=most_bars,
+            usual_bars=usual_bars,
         )
 
     def encode(self, text: str) -> Tokens:
@@ -244,6 +272,21 @@ class Notes:
             elif part:
                 tokens += self._encode(_read(part))
         return np.array(tokens, np.int32)
+
+    def encode_opening(self, text: str, bars: int | None = None) -> Tokens:
+        """The beginning of a tune of so many bars; without a number, of as many as tunes here usually have.
+
+        Raises:
+            NotATune: for words that no tune has.
+            ValueError: the opening has more bars.
+        """
+        part = _read(text)
+        here = len(part.bars)
+        if bars is None:
+            bars = max(self.usual_bars, here + _MORE_BARS)
+        if bars < here:
+            raise ValueError(f"bars = {bars} is too few: the opening has {here}")
+        return np.array(list(self._encode(part, bars - here)), np.int32)
 
     def decode(self, tokens: Iterable[int]) -> str:
         decoder = self.decoder()
@@ -264,6 +307,8 @@ class Notes:
             "metres": [list(metre) for metre in self.metres],
             "lengths": [length for length in self.lengths if length > self.positions],
             "voices": list(self.voices),
+            "most_bars": self.most_bars,
+            "usual_bars": self.usual_bars,
         }
 
     def files(self) -> dict[str, bytes]:
@@ -272,11 +317,13 @@ class Notes:
     def word(self, token: int) -> str:
         """A token's name, as pitch_60."""
         kind, value = self.kinds[token], self.values[token]
-        if kind == BAR:
-            return "bar"
         if kind == METRE:
             return f"metre_{self.metres[value].beats}/{self.metres[value].unit}"
         return f"{_NAMES[kind]}_{MODES[value] if kind == MODE else value}"
+
+    def count(self, left: int, *, first: bool = False) -> int:
+        """What a bar line says where so many bars are left, its own included."""
+        return min(left, self.most_bars) if first or left >= self.most_bars or left % _PHRASE == 0 else 0
 
     def pitch(self, value: int, tonic: int) -> int:
         """MIDI's pitch of a pitch token's value in a key, moved by octaves into MIDI's range."""
@@ -297,7 +344,8 @@ class Notes:
                 moved[token] = self.token_of[PITCH, _fold(value + semitones, *self.span)]
         return moved
 
-    def _encode(self, part: _Part) -> Iterator[int]:
+    def _encode(self, part: _Part, more: int = 0) -> Iterator[int]:
+        """`more` bars follow those of the part."""
         token_of = self.token_of
         if part.key is not None:
             yield token_of[TONIC, part.key[0]]
@@ -317,9 +365,12 @@ class Notes:
         elif metre is not None:
             metre = None  # it was said after the first bar line
         base, at = _base(part, self.pitches), 0
+        left, first = len(bars) + more, True
         for (lined, place), (line, end) in zip(bars, pairwise(lines), strict=True):
             if lined:
-                yield token_of[BAR, 0]
+                yield token_of[BAR, self.count(left, first=first)]
+                first = False
+            left -= 1
             if place is not None and place != metre:
                 yield token_of[METRE, place]
                 metre = place
@@ -490,6 +541,12 @@ def _parts(text: str) -> Iterator[_Part]:
 def _base(part: _Part, pitches: str) -> int:
     """What is taken from a pitch; a part without a key is read as in C."""
     return 0 if pitches == "absolute" else reference(part.key[0] if part.key else 0)
+
+
+def _most(bars: Iterable[int]) -> int:
+    longest_first = sorted(bars, reverse=True)
+    most = longest_first[int(_RARE * len(longest_first))] if longest_first else 0
+    return min(max(-(-most // _PHRASE), 1) * _PHRASE, _MOST_BARS)
 
 
 def _grid(times: Mapping[int, int], metres: Iterable[Metre]) -> int:
