@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bowerbird.data.codecs.grammar import Grammar
+from bowerbird.data.codecs.grammar import Grammar, possible
 from bowerbird.data.codecs.notes import Notes
+from bowerbird.data.markers import DOCUMENT
 from bowerbird.data.tune import Key, Metre, Tune, parse
 
 METRES = (Metre(4, 4), Metre(3, 4), Metre(6, 8), Metre(2, 4))
@@ -114,3 +115,13 @@ def test_what_cannot_be_asked_is_refused_with_words() -> None:
         Grammar(CODECS[0], budget=7)
     with pytest.raises(ValueError, match="no key 12"):
         Grammar(CODECS[0], key=Key(12, "major"))
+
+
+def test_a_tune_is_possible_token_by_token_and_a_part_of_one_is_not_judged() -> None:
+    codec = CODECS[0]
+    tune = codec.encode(f"{DOCUMENT}K0:major M4/4 | 0:60:24 24:62:24 | 0:64:24{DOCUMENT}").astype(np.int64)
+    masks = possible(codec, tune)
+    assert masks.shape == (len(tune) - 1, codec.vocab_size)
+    assert masks[np.arange(len(masks)), tune[1:]].all()
+    assert masks[0].sum() == 12, "a tune begins with one of twelve tonics"
+    assert possible(codec, np.concatenate([tune[:1], tune[5:]])).all()

@@ -92,10 +92,10 @@ def test_any_tokens_become_a_text_that_pushes_alike_and_reads_again(data: st.Dat
 def test_the_tokens_of_a_tune_are_head_bars_starts_and_notes() -> None:
     assert words(learnt(WALTZ), WALTZ) == (
         "tonic_2 mode_minor metre_3/4 bar_4 at_0 pitch_0 length_2 at_2 pitch_3 length_1 at_3 pitch_2 length_1"
-        " at_4 pitch_0 length_2 bar_0 bar_0 at_0 pitch_-5 length_12 bar_0"
+        " at_4 pitch_0 length_2 bar_0 bar_0 at_0 pitch_-5 length_12 bar_1"
     )
     assert words(learnt(TWO_VOICES, pitches="absolute"), TWO_VOICES).endswith(
-        "bar_0 metre_3/4 at_0 voice_2 pitch_64 length_6 at_2 voice_1 pitch_72 length_4"
+        "bar_1 metre_3/4 at_0 voice_2 pitch_64 length_6 at_2 voice_1 pitch_72 length_4"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from textwrap import indent
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -128,7 +129,10 @@ def follow(output: Output, data: Any) -> Callable[[Record], None]:
                 markup=False,
             )
         elif event == "sample":
-            STDERR.print(f"  sample: {record['text']!r}", style="dim", markup=False)
+            text = (
+                indent(f"\n{record['text']}", "    ").rstrip() if unit == "note" else f" {record['text']!r}"
+            )
+            STDERR.print(f"  sample:{text}", style="dim", markup=False)
         elif event == "warning":
             STDERR.print(f"warning: {record['message']}", style="yellow", markup=False)
         elif event == "note":

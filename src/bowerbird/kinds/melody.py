@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bowerbird.base.errors import UsageError
 from bowerbird.data.codecs.codec import DOCUMENT_TOKEN
-from bowerbird.data.codecs.grammar import Grammar
+from bowerbird.data.codecs.grammar import Grammar, possible
 from bowerbird.data.codecs.notes import Notes
 from bowerbird.data.dataset import Dataset, read_from
 from bowerbird.data.markers import DOCUMENT, MARKERS, plain
@@ -177,8 +177,9 @@ def render(request: MelodyRequest, sample: Sample) -> dict[str, bytes]:
 def gather_evidence(
     model: Model, dataset: Dataset, *, split: str, seed: int, samples: int, length: int, most_bytes: int
 ) -> Evidence:
-    """The model's bits on held-out tunes, and tunes it makes by itself."""
-    bits, notes = held_out_bits(model, dataset, split, most_bytes)
+    """The model's bits on held-out tunes, by the grammar it samples with, and tunes it makes by itself."""
+    rules = functools.partial(possible, cast(Notes, model.codec))
+    bits, notes = held_out_bits(model, dataset, split, most_bytes, rules)
     held_out = [dataset.text(split, index) for index in range(len(dataset.documents(split)))]
     return Evidence(
         kind="melody",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -178,20 +178,28 @@ def own_samples(model: Model, n: int, length: int, seed: int) -> list[Sample]:
 
 
 def held_out_bits(
-    model: Model, dataset: Dataset, split: str, most_bytes: int, rows: int = 32
+    model: Model,
+    dataset: Dataset,
+    split: str,
+    most_bytes: int,
+    possible: Callable[[NDArray[np.int64]], NDArray[np.bool_]] | None = None,
+    rows: int = 32,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Bits the model spends on each held-out block, and the block's bytes: (blocks,) each.
 
     The state is carried through each document from the empty one; every byte is counted once, and the
     marker that ends a whole document is paid for too. Text is encoded by the model's own codec. Blocks
-    are cut by bytes, so that models with different codecs are judged on the same ones.
+    are cut by bytes, so that models with different codecs are judged on the same ones. `possible` tells of a
+    sequence (T,) which tokens can follow each but the last, (T - 1, V), where sampling keeps to that too.
     """
     sequences = _held_out_sequences(model, dataset, split, most_bytes)
     order = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))
     found: dict[int, NDArray[np.float64]] = {}
     for start in range(0, len(order), rows):
         group = order[start : start + rows]
-        nats = token_nats(cast(RNN, model.network), [sequences[index] for index in group])
+        some = [sequences[index] for index in group]
+        masks = None if possible is None else [possible(sequence) for sequence in some]
+        nats = token_nats(cast(RNN, model.network), some, possible=masks)
         found.update(zip(group, nats, strict=True))
     bits, sizes = [], []
     for index, sequence in enumerate(sequences):

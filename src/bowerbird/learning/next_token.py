@@ -144,11 +144,15 @@ def window_loss(network: RNN, tokens: NDArray[np.int64], held: tuple[Tables, Ten
 
 @torch.no_grad()
 def token_nats(
-    network: RNN, sequences: Sequence[NDArray[np.int64]], chunk: int = 512
+    network: RNN,
+    sequences: Sequence[NDArray[np.int64]],
+    chunk: int = 512,
+    possible: Sequence[NDArray[np.bool_]] | None = None,
 ) -> list[NDArray[np.float64]]:
     """Nats of each token after the first of each sequence (T,), its state carried throughout: (T - 1,) each.
 
-    Sequences are computed side by side, padded at their ends; a row never sees another.
+    Sequences are computed side by side, padded at their ends; a row never sees another. With `possible`,
+    (T - 1, V) of each, tokens that are not have no probability.
     """
     network.eval()
     device = network.embedding.weight.device
@@ -160,6 +164,9 @@ def token_nats(
     for start in range(0, longest - 1, chunk):
         part = torch.from_numpy(np.ascontiguousarray(padded[:, start : start + chunk + 1])).to(device)
         logits, state = network(part[:, :-1], state)
+        for index, mask in enumerate(possible or ()):
+            allowed = torch.from_numpy(mask[start : start + chunk]).to(device)
+            logits[index, : len(allowed)].masked_fill_(~allowed, -torch.inf)
         nats = F.cross_entropy(logits.float().flatten(0, 1), part[:, 1:].flatten(), reduction="none")
         parts.append(nats.view(len(sequences), -1).double().cpu().numpy())
     table = np.concatenate(parts, axis=1) if parts else np.zeros((len(sequences), 0))

@@ -95,9 +95,7 @@ class Grammar:
         grammar._constrain(key, metre, bars, budget)
         return grammar
 
-    def _constrain(
-        self, key: Key | None, metre: Metre | None, bars: int | None, budget: int | None
-    ) -> None:
+    def _constrain(self, key: Key | None, metre: Metre | None, bars: int | None, budget: int | None) -> None:
         if key is not None and (not 0 <= key.tonic < 12 or key.mode not in MODES):
             raise ValueError(f"there is no key {key.tonic}:{key.mode}")
         if metre is not None and metre not in self._codec.metres:
@@ -142,17 +140,7 @@ class Grammar:
             self._heard = self._voice
             self._state = _BETWEEN
         elif kind == BAR:
-            if self._bars:
-                self._line += self._width
-            self._bars += 1
-            if self._whole is not None:
-                self._after = self._whole - self._bars
-            elif self._after is not None:
-                self._after -= 1
-            elif value < codec.most_bars:
-                self._after = (value or codec.most_bars - 1) - 1
-            self._at, self._heard, self._changed = -1, 0, False
-            self._state = _BETWEEN
+            self._open_bar(value)
         elif kind == TONIC:
             self._state = MODE
         elif kind == MODE:
@@ -164,6 +152,19 @@ class Grammar:
                 self._state = BAR
         else:
             self._state = _ENDED
+
+    def _open_bar(self, left: int) -> None:
+        if self._bars:
+            self._line += self._width
+        self._bars += 1
+        if self._whole is not None:
+            self._after = self._whole - self._bars
+        elif self._after is not None:
+            self._after -= 1
+        elif left < self._codec.most_bars:
+            self._after = (left or self._codec.most_bars - 1) - 1
+        self._at, self._heard, self._changed = -1, 0, False
+        self._state = _BETWEEN
 
     def allowed(self) -> NDArray[np.bool_]:
         """(V,), not to be written to."""
@@ -257,6 +258,22 @@ class Grammar:
         if found is None:
             found = masks[state, told] = _made(self._codec, state, told)
         return found
+
+
+def possible(codec: Notes, tokens: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(T - 1, V) what could follow each token of a tune (T,) but the last, its document token the first.
+
+    From a token on that the rules forbid, as in a part without a head, everything can.
+    """
+    masks = np.ones((max(len(tokens) - 1, 0), codec.vocab_size), np.bool_)
+    grammar = Grammar(codec)
+    for mask, token in zip(masks, tokens[1:].tolist(), strict=True):
+        allowed = grammar.allowed()
+        if not allowed[token]:
+            break
+        mask[:] = allowed
+        grammar.push(token)
+    return masks
 
 
 def _made(codec: Notes, state: int, told: Any) -> NDArray[np.bool_]:
