@@ -10,14 +10,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from bowerbird.data.tune import Key, Note
+from bowerbird.data.tune import SHARPENED, Key, Note
 
 _PROFILES = {
     "major": (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
     "minor": (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
 }
-# semitones from the tonic of the major key with the same signature
-_ABOVE = {"major": 0, "dorian": 2, "phrygian": 4, "lydian": 5, "mixolydian": 7, "minor": 9, "locrian": 11}
 _SAME = {"ionian": "major", "aeolian": "minor"}
 _SCALE = (0, 2, 4, 5, 7, 9, 11)
 _BELIEVED = 0.75
@@ -27,7 +25,7 @@ _BELIEVED = 0.75
 def signed(fifths: int, mode: str) -> Key | None:
     """The key of so many sharps (flats below 0) in a mode; None for a mode that there is not."""
     mode = _SAME.get(mode, mode)
-    return Key((7 * fifths + _ABOVE[mode]) % 12, mode) if mode in _ABOVE else None
+    return Key(7 * (fifths - SHARPENED[mode]) % 12, mode) if mode in SHARPENED else None
 
 
 def sounding(notes: Iterable[Note]) -> list[int]:
@@ -64,9 +62,7 @@ def key_of(notes: Sequence[Note], fifths: int | None = None, mode: str | None = 
     if fifths is None or not _agrees(time, fifths):
         return estimate(time)
     named = signed(fifths, mode) if mode else None
-    return named or estimate(
-        time, [Key(7 * fifths % 12, "major"), Key((7 * fifths + _ABOVE["minor"]) % 12, "minor")]
-    )
+    return named or estimate(time, [key for mode in _PROFILES if (key := signed(fifths, mode))])
 
 
 def _agrees(time: Sequence[int], fifths: int) -> bool:

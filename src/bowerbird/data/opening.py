@@ -7,17 +7,19 @@ text as ABC, of which `C2 D2 |` may lack the header.
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
 
-from bowerbird.base.errors import BowerbirdError, DataError, MissingExtra
-from bowerbird.data.keys import key_of, signed
-from bowerbird.data.render.abc import VERSION, key_field
-from bowerbird.data.tune import NATURALS, TICKS, VOICES, Key, Metre, NotATune, Note, Tune, parse
+from bowerbird.base.errors import DataError, MissingExtra
+from bowerbird.data.keys import signed
+from bowerbird.data.render.abc import key_field
+from bowerbird.data.sources import abc, midi
+from bowerbird.data.sources.bars import Measure, Music, Signature, tune_of
+from bowerbird.data.sources.lines import Part, Sound
+from bowerbird.data.sources.source import Unusable
+from bowerbird.data.tune import NATURALS, TICKS, VOICES, Key, Metre, NotATune, Tune, parse
 
 _WHERE = "the opening"
 _HINT = "give note names (`C4 D4 E4:2 r`), ABC (`K:G` and `GABc d2`) or a MIDI file"
@@ -35,23 +37,34 @@ _COMMON = Metre(4, 4)
 _OWN = re.compile(r"K\d+:[a-z]+ M\d")
 """How the text of a `Tune` begins."""
 
-Sounded = tuple[int, int, int]
-"""Start, end and pitch, the first two in ticks."""
-
 
 def read_opening(opening: str | bytes, *, key: Key | None = None, metre: Metre | None = None) -> Tune:
-    """The tune, its last bar filled with silence.
+    """The tune, without empty bars at its ends, its last bar filled with silence.
 
     A key or metre given here holds whatever the opening says; what neither says is guessed from the notes
-    (the key) or is 4/4. A chord keeps its highest note, as a voice sounds one at a time.
+    (the key) or is 4/4. A chord keeps its highest note, as a voice sounds one at a time; of more parts than
+    a tune has voices only the melody is kept.
 
     Raises:
         DataError: it is empty, cannot be read, or has notes that no tune may have.
         MissingExtra: the packages that read ABC or MIDI are not installed.
     """
+    try:
+        return _read(opening, key, metre)
+    except Unusable as reason:
+        raise _unreadable(f"the opening cannot be used: {reason}") from None
+    except MissingExtra:
+        raise MissingExtra(
+            "reading ABC or MIDI", "music", instead="give note names, as `C4 D4 E4:2 r`"
+        ) from None
+
+
+def _read(opening: str | bytes, key: Key | None, metre: Metre | None) -> Tune:
     if isinstance(opening, bytes):
         if opening.startswith(b"MThd"):
-            return _from_midi(opening, key, metre)
+            if len(opening) > _MOST_BYTES:
+                raise _too_long()
+            return _tune(midi.music_of(opening), key, metre)
         try:
             opening = opening.decode()
         except UnicodeDecodeError:
@@ -69,37 +82,37 @@ def read_opening(opening: str | bytes, *, key: Key | None = None, metre: Metre |
         raise DataError("the opening is empty", where=_WHERE, hint=_HINT)
     words = text.replace(",", " ").split() if "\n" not in text or not _ABC_FIELD.search(text) else []
     if words and all(_NAME.fullmatch(word) for word in words):
-        return _from_names(words, key, metre)
+        return _from_names(words, key, metre or _COMMON)
     return _from_abc(text, key, metre)
 
 
-def _from_names(words: Sequence[str], key: Key | None, metre: Metre | None) -> Tune:
+def _from_names(words: Sequence[str], key: Key | None, metre: Metre) -> Tune:
     at = Fraction(0)
-    voice: list[Sounded] = []
+    sounds: list[Sound] = []
     for number, word in enumerate(words, start=1):
         found = _NAME.fullmatch(word)
         assert found is not None
+        where = f"{_WHERE}, note {number}: `{word}`"
         letter, accidentals, octave, length = found.groups()
         try:
             quarters = Fraction(length or 1)
         except ZeroDivisionError:
             quarters = Fraction(0)
         if quarters <= 0:
-            raise _unreadable("a note has no length", where=f"{_WHERE}, note {number}: `{word}`")
-        end = at + quarters * TICKS
+            raise _unreadable("a note has no length", where=where)
+        start, at = at, at + quarters * TICKS
         if letter:
             raised = accidentals.count("#") - accidentals.count("b")
             pitch = 12 * (int(octave) + 1) + NATURALS[letter.upper()] + raised
-            voice.append((round(at), round(end), _in_range(pitch, f"note {number}: `{word}`")))
-        at = end
-    return _tune([voice], key, [(0, metre or _COMMON)])
+            if not 0 <= pitch < 128:
+                raise DataError(
+                    "a note of the opening is too low or too high", where=where, hint="choose from C-1 to G9"
+                )
+            sounds.append(Sound(round(start), max(round(at), round(start) + 1), pitch))
+    return _tune(Music([Part("", sounds)], [Measure(0, round(at), metre)]), key, metre)
 
 
 def _from_abc(text: str, key: Key | None, metre: Metre | None) -> Tune:
-    try:
-        from music21 import converter
-    except ImportError:
-        raise MissingExtra("reading ABC", "music", instead="give note names, as `C4 D4 E4:2 r`") from None
     if re.search(r"\d{4}", text):
         raise _unreadable("the opening has a number that no tune has")
     music = _NO_MUSIC.sub("", text)
@@ -110,141 +123,38 @@ def _from_abc(text: str, key: Key | None, metre: Metre | None) -> Tune:
     # music21 would find notes in any words.
     if strange := re.sub(_MUSIC, "", music):
         raise _unreadable(f"the opening is not ABC: it has `{strange[:20]}`")
-    try:
-        # Not `parse`, which would open a text that is a path or an address.
-        score: Any = converter.parseData(f"{VERSION}\n{_headed(text, key, metre)}", format="abc")
-        if "Opus" in score.classes:
-            score = score.scores.first()
-        parts = [part for part in score.parts if part.recurse().notes]
-        voices = [_voice_of(part) for part in parts[:VOICES]]
-        stated = score.recurse().getElementsByClass("KeySignature").first()
-        measured = score.recurse().getElementsByClass("TimeSignature").first()
-        if measured is not None and metre is None:
-            metre = Metre(int(measured.numerator), int(measured.denominator))
-        if key is None and stated is not None and "K" in _ABC_FIELD.findall(text):
-            key = signed(stated.sharps, getattr(stated, "mode", None) or "major")
-        pick_up = _pick_up(parts[0], metre or _COMMON) if parts else 0
-    except BowerbirdError:
-        raise
-    except Exception as error:  # music21 fails in as many ways as there are mistakes in ABC.
-        raise _unreadable(
-            f"the opening is not ABC that can be read: {error or type(error).__name__}"
-        ) from error
-    voices = [[(start + pick_up, end + pick_up, pitch) for start, end, pitch in voice] for voice in voices]
-    return _tune(voices, key, [(0, metre or _COMMON)])
-
-
-def _headed(text: str, key: Key | None, metre: Metre | None) -> str:
-    """With the fields that ABC must have: music21 needs all four."""
-    fields = set(_ABC_FIELD.findall(text))
-    head = "" if "X" in fields else "X:1\n"
-    if not fields:
+    lines = text.splitlines()
+    if not any(line.startswith("X:") for line in lines):
+        lines.insert(0, "X:1")
+    tune = next(abc.tunes(lines))
+    said = {line[0] for line in tune if _ABC_FIELD.match(line)}
+    if "M" not in said:
         metre = metre or _COMMON
-        return f"{head}M:{metre.beats}/{metre.unit}\nL:1/8\n{key_field(key or Key(0, 'major'))}\n{text}\n"
-    if "M" not in fields:
-        head += "M:{}/{}\n".format(*(metre or _COMMON))
-    if "L" not in fields:
-        head += "L:1/8\n"
-    if "K" not in fields:
-        lines = text.splitlines()
-        after = max((i for i, line in enumerate(lines) if re.match(r"[A-JL-UX-Z]:", line)), default=-1) + 1
-        text = "\n".join([*lines[:after], key_field(key or Key(0, "major")), *lines[after:]])
-    if "X" in fields:
-        first, rest = re.split(r"(?<=\n)", text[text.index("X:") :] + "\n", maxsplit=1)
-        return first + head + rest
-    return f"{head}{text}\n"
+    found = abc.music_of(_headed(tune, said, key, metre))
+    fifths, mode = found.signature
+    if key is None and "K" in said and fifths is not None:
+        key = signed(fifths, mode or "major")
+    return _tune(found._replace(signature=Signature()), key, metre)
 
 
-def _voice_of(part: Any) -> list[Sounded]:
-    """The notes of a music21 part; those tied are one. Grace notes have no length and are left out."""
-    part = part.stripTies()
-    voice = []
-    for note in part.recurse().notes:
-        quarters = Fraction(note.quarterLength)
-        pitches = [round(pitch.ps) for pitch in getattr(note, "pitches", ())]
-        if not quarters or not pitches or "ChordSymbol" in note.classes:
-            continue
-        start = Fraction(note.getOffsetInHierarchy(part)) * TICKS
-        pitch = _in_range(max(pitches), f"`{note.pitches[-1].nameWithOctave}`")
-        voice.append((round(start), round(start + quarters * TICKS), pitch))
-    return voice
+def _headed(tune: list[str], said: set[str], key: Key | None, metre: Metre | None) -> list[str]:
+    """With the fields that ABC must have, and which of them are said."""
+    if "K" not in said:
+        after = max(at for at, line in enumerate(tune) if re.match(r"[A-JL-UX-Z]:", line)) + 1
+        tune = [*tune[:after], key_field(key or Key(0, "major")), *tune[after:]]
+    if "M" not in said:
+        assert metre is not None
+        head = [f"M:{metre.beats}/{metre.unit}"] + ["L:1/8"] * ("L" not in said)
+        tune = [tune[0], *head, *tune[1:]]
+    return tune
 
 
-def _pick_up(part: Any, metre: Metre) -> int:
-    """Ticks of silence before a first bar that is not whole, if others follow."""
-    measures = list(part.getElementsByClass("Measure"))
-    if len(measures) < 2:
-        return 0
-    missing = metre.ticks - round(Fraction(measures[0].duration.quarterLength) * TICKS)
-    return missing if 0 < missing < metre.ticks else 0
-
-
-def _from_midi(data: bytes, key: Key | None, metre: Metre | None) -> Tune:
-    try:
-        from symusic import Score
-    except ImportError:
-        raise MissingExtra("reading MIDI", "music", instead="give note names, as `C4 D4 E4:2 r`") from None
-    if len(data) > _MOST_BYTES:
+def _tune(music: Music, key: Key | None, metre: Metre | None) -> Tune:
+    parts = [part for part in music.parts if part.sounds]
+    if any(sound.end > _MOST_QUARTERS * TICKS for part in parts for sound in part.sounds):
         raise _too_long()
-    try:
-        score: Any = Score.from_midi(data)
-        score = score.resample(TICKS, min_dur=1)
-    except Exception as error:  # It is C++, and raises what its parts raise.
-        raise _unreadable(f"the opening is not MIDI that can be read: {error}") from error
-    tracks = [track for track in score.tracks if not track.is_drum and len(track.notes)]
-    voices = [[(n.time, n.time + n.duration, n.pitch) for n in track.notes] for track in tracks[:VOICES]]
-    if key is None and len(score.key_signatures):
-        signature = score.key_signatures[0]
-        # The signature names a major or a minor key: of other modes MIDI cannot say more.
-        key = signed(signature.key, "minor" if signature.tonality else "major")
-    metres = [(each.time, Metre(each.numerator, each.denominator)) for each in score.time_signatures]
-    if metre is not None or not metres or metres[0][0] > 0:
-        metres = [(0, metre or _COMMON), *([] if metre else metres)]
-    return _tune(voices, key, metres)
-
-
-def _tune(voices: Sequence[Iterable[Sounded]], key: Key | None, metres: list[tuple[int, Metre]]) -> Tune:
-    """Metres hold from the first bar line at or after the tick they stand at."""
-    notes = [note for number, voice in enumerate(voices, start=1) for note in _one_at_a_time(voice, number)]
-    if not notes:
-        raise DataError("the opening has no notes", where=_WHERE, hint=_HINT)
-    end = max(note.end for note in notes)
-    if end > _MOST_QUARTERS * TICKS:
-        raise _too_long()
-    bars: list[Metre] = []
-    line = 0
-    while line < end:
-        metre = [metre for tick, metre in metres if tick <= line][-1]
-        if not metre.beats or metre.ticks <= 0:
-            raise _unreadable(f"there is no metre {metre.beats}/{metre.unit}")
-        bars.append(metre)
-        line += metre.ticks
-    notes.sort(key=lambda note: (note.start, note.voice))
-    try:
-        return Tune(key or key_of(notes), tuple(bars), tuple(notes))
-    except NotATune as error:
-        raise _unreadable(f"the opening is no tune: {error}") from error
-
-
-def _one_at_a_time(voice: Iterable[Sounded], number: int) -> Iterable[Note]:
-    """Of notes that begin together the highest; each ends where the next begins."""
-    highest: dict[int, Sounded] = {}
-    for start, end, pitch in sorted(voice):
-        if start not in highest or pitch > highest[start][2]:
-            highest[start] = (start, end, pitch)
-    starts = [*highest, math.inf]
-    for (start, end, pitch), following in zip(highest.values(), starts[1:], strict=True):
-        yield Note(start, int(max(1, min(end, following) - start)), pitch, number)
-
-
-def _in_range(pitch: int, where: str) -> int:
-    if 0 <= pitch < 128:
-        return pitch
-    raise DataError(
-        "a note of the opening is too low or too high",
-        where=f"{_WHERE}, {where}",
-        hint="choose from C-1 to G9",
-    )
+    voices = len(parts) if 1 <= len(parts) <= VOICES else 1
+    return tune_of(music, voices, least=1, key=key, metre=metre)
 
 
 def _unreadable(what: str, where: str = _WHERE) -> DataError:

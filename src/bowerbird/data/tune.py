@@ -18,7 +18,17 @@ TICKS = 24
 """To a quarter note: thirty-seconds and triplets of sixteenths are whole numbers of them."""
 VOICES = 4
 """The most that a tune may have."""
-MODES = ("major", "minor", "dorian", "phrygian", "lydian", "mixolydian", "locrian")
+SHARPENED = {
+    "major": 0,
+    "minor": -3,
+    "dorian": -2,
+    "phrygian": -4,
+    "lydian": 1,
+    "mixolydian": -1,
+    "locrian": -5,
+}
+"""How many sharps the signature of each mode has more than that of major on the same tonic."""
+MODES = tuple(SHARPENED)
 _KEY = re.compile(rf"K(\d{{1,9}}):({'|'.join(MODES)})")
 _NUMBER = re.compile(r"\d{1,9}")
 """More digits than any tune needs are no number: Python refuses to read thousands of them."""

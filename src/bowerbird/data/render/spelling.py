@@ -5,29 +5,20 @@ Names are counted on the line of fifths: F -1, C 0, G 1, ... B 5, F sharp 6; B f
 
 from __future__ import annotations
 
-from bowerbird.data.tune import NATURALS, Key
+from bowerbird.data.tune import NATURALS, SHARPENED, Key
 
-_RELATIVE = {
-    "lydian": 1,
-    "major": 0,
-    "mixolydian": -1,
-    "dorian": -2,
-    "minor": -3,
-    "phrygian": -4,
-    "locrian": -5,
-}
 _LETTERS = "FCGDAEB"
 
 
 def sharps(key: Key) -> int:
     """Of the signature with the fewest accidentals; flats are below nought. Six are written as flats."""
-    major = (key.tonic * 7 + _RELATIVE[key.mode]) % 12
+    major = (key.tonic * 7 + SHARPENED[key.mode]) % 12
     return major if major < 6 else major - 12
 
 
 def tonic(key: Key) -> str:
     """`F#`, `Bb`."""
-    fifth = sharps(key) - _RELATIVE[key.mode]
+    fifth = sharps(key) - SHARPENED[key.mode]
     accidental = (fifth + 1) // 7
     return _LETTERS[(fifth + 1) % 7] + ("#" * accidental if accidental > 0 else "b" * -accidental)
 

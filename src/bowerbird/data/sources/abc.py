@@ -8,16 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
-from bowerbird.base.errors import MissingExtra
 from bowerbird.data.item import Item, Rejected
 from bowerbird.data.render.abc import VERSION
+from bowerbird.data.sources.bars import Music, tune_of
 from bowerbird.data.sources.encoding import decoded, encoding_of
 from bowerbird.data.sources.encoding import lines as lines_of
-from bowerbird.data.sources.music21_score import quiet, tune_of_score
+from bowerbird.data.sources.music21_score import music_of as read_by_music21
 from bowerbird.data.sources.source import GatherConfig, Opened, Source, Unusable
-from bowerbird.data.tune import Tune
 
 MOST_CHARACTERS = 100_000
 """Of one tune."""
@@ -39,7 +37,8 @@ def read(opened: Opened, config: GatherConfig) -> Iterator[Item | Rejected]:
             title = _field(tune, "T")
             origin = f"{opened.origin}#X:{_field(tune, 'X') or '?'}{' ' if title else ''}{title or ''}"
             try:
-                content = parsed(tune, replace(opened, origin=origin), config).text()
+                told = replace(opened, origin=origin).tell
+                content = tune_of(music_of(tune), config.voices, told).text()
             except Unusable as reason:
                 yield Rejected(origin, str(reason))
             else:
@@ -73,7 +72,7 @@ def tunes(lines: Iterable[str]) -> Iterator[list[str]]:
         yield tune
 
 
-def parsed(lines: list[str], opened: Opened, config: GatherConfig) -> Tune:
+def music_of(lines: list[str]) -> Music:
     """One tune.
 
     Raises:
@@ -85,20 +84,8 @@ def parsed(lines: list[str], opened: Opened, config: GatherConfig) -> Tune:
     _check_header(lines)
     if _field(lines, "M") is None and _field(lines, "L") is None:
         lines = [lines[0], "L:1/8", *lines[1:]]  # what the standard has where neither is said
-    text = "\n".join(_plain(lines))
-    try:
-        with quiet():
-            from music21.converter.subConverters import ConverterABC
-    except ImportError:
-        raise MissingExtra("reading ABC", "music") from None
-    with quiet():
-        converter: Any = ConverterABC()
-        try:
-            converter.parseData(f"{VERSION}\n{text}\n")
-        except Exception as error:
-            detail = " ".join(str(error).split())[:120]
-            raise Unusable(f"its ABC cannot be understood: {detail}") from None
-        return tune_of_score(converter.stream, opened, config)
+    text = "\n".join([VERSION, *_plain(lines), ""])
+    return read_by_music21(text, "ConverterABC", "ABC", "its ABC cannot be understood")
 
 
 def _plain(lines: list[str]) -> Iterator[str]:

@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 
 from bowerbird.data.keys import key_of
 from bowerbird.data.sources.lines import Part, Sound, lines
-from bowerbird.data.sources.source import Unusable
-from bowerbird.data.tune import MOST_BEATS, TICKS, UNITS, Metre, NotATune, Note, Tune
+from bowerbird.data.sources.source import Unusable, keep_silent
+from bowerbird.data.tune import MOST_BEATS, TICKS, UNITS, Key, Metre, NotATune, Note, Tune
 
 LEAST_NOTES = 4
 
@@ -29,22 +29,34 @@ class Signature(NamedTuple):
     mode: str | None = None
 
 
+class Music(NamedTuple):
+    """What a file or an opening holds, before a tune is made of it."""
+
+    parts: Sequence[Part]
+    measures: Sequence[Measure]
+    signature: Signature = Signature()
+
+
 def tune_of(
-    parts: Sequence[Part],
-    measures: Sequence[Measure],
-    signature: Signature,
-    voices: Literal["auto"] | int,
-    note: Callable[[str], None],
+    music: Music,
+    voices: Literal["auto"] | int = "auto",
+    note: Callable[[str], None] = keep_silent,
+    *,
+    least: int = LEAST_NOTES,
+    key: Key | None = None,
+    metre: Metre | None = None,
 ) -> Tune:
-    """A tune of the melody or the voices in these parts, without empty bars at its ends.
+    """A tune of the melody or the voices in this music, without empty bars at its ends.
+
+    A key or metre given here holds whatever the music says. Fewer notes than `least` are refused.
 
     Raises:
         Unusable: with why there is none.
     """
-    metres, placed = grid(measures)
+    metres, placed = grid(music.measures if metre is None else _held(music.measures, metre))
     moved = [
         Part(part.name, [_moved(sound, placed) for sound in part.sounds if sound.end > sound.start])
-        for part in parts
+        for part in music.parts
     ]
     notes = sorted(
         (
@@ -54,13 +66,29 @@ def tune_of(
         ),
         key=lambda note: (note.start, note.voice),
     )
-    if len(notes) < LEAST_NOTES:
-        raise Unusable(f"fewer than {LEAST_NOTES} notes")
+    if len(notes) < least:
+        raise Unusable(f"fewer than {least} notes")
+    if not all(0 <= note.pitch < 128 for note in notes):
+        raise Unusable("a note is too low or too high")
     metres, notes = _without_empty_ends(metres, notes)
     try:
-        return Tune(key_of(notes, signature.fifths, signature.mode), tuple(metres), tuple(notes))
+        return Tune(key or key_of(notes, *music.signature), tuple(metres), tuple(notes))
     except NotATune as reason:
         raise Unusable(str(reason)) from None
+
+
+def _held(measures: Sequence[Measure], metre: Metre) -> Sequence[Measure]:
+    """The bars that a metre makes of those of a score, whatever theirs is. A pick-up stays one."""
+    full = metre.ticks
+    if all(measure.metre == metre and measure.length <= full for measure in measures):
+        return measures
+    first, last = measures[0], measures[-1]
+    pick_up = first.length % full if len(measures) > 1 and first.length < first.metre.ticks else 0
+    line = first.start + pick_up
+    return [
+        Measure(first.start, pick_up, metre),
+        *(Measure(start, full, metre) for start in range(line, last.start + last.length, full)),
+    ]
 
 
 def _moved(sound: Sound, placed: Callable[[int], int]) -> Sound:
@@ -73,8 +101,8 @@ def grid(measures: Sequence[Measure]) -> tuple[list[Metre], Callable[[int], int]
     """The metre of each bar, and where in them a time of the score falls.
 
     Short bars that fill one together (around a double bar or a repeat sign) become one. One that begins
-    the piece or a repeat is silent before its notes, any other short one after them. A bar that is too
-    long has a metre of its own. An eighth of a bar or less is taken for a mistake.
+    a piece of several or a repeat is silent before its notes, any other short one after them. A bar that
+    is too long has a metre of its own. An eighth of a bar or less is taken for a mistake.
 
     Raises:
         Unusable: no metre fits a bar.
@@ -104,7 +132,7 @@ def grid(measures: Sequence[Measure]) -> tuple[list[Metre], Callable[[int], int]
         ahead = 0
         if measure.length > full:
             bars = _long(measure)
-        elif together == 1 and (at == 0 or measure.opens):
+        elif together == 1 and (measure.opens or at == 0 and len(measures) > 1):
             ahead = full - measure.length
         for one in measures[at : at + together]:
             olds.append(one.start)

@@ -53,7 +53,7 @@ def encoding_of(opened: Opened, config: GatherConfig) -> str:
                 f"there is no encoding called `{config.encoding}`", where="gather.encoding"
             ) from None
     guess = guessed_encoding(head + bad)
-    opened.note(f"{opened.origin}: not UTF-8; read as {guess} (a guess: gather.encoding says otherwise)")
+    opened.tell(f"not UTF-8; read as {guess} (a guess: gather.encoding says otherwise)")
     return guess
 
 

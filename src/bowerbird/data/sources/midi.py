@@ -8,7 +8,7 @@ from typing import Any
 
 from bowerbird.base.errors import MissingExtra
 from bowerbird.data.item import Item
-from bowerbird.data.sources.bars import Measure, Signature, tune_of
+from bowerbird.data.sources.bars import Measure, Music, Signature, tune_of
 from bowerbird.data.sources.lines import Part, Sound
 from bowerbird.data.sources.parts import whole
 from bowerbird.data.sources.source import GatherConfig, Opened, Source, Unusable
@@ -21,7 +21,17 @@ SLOWEST, FASTEST = 5, 1000
 
 
 def read(opened: Opened, config: GatherConfig) -> Iterator[Item]:
-    content = whole(opened, MOST_BYTES)
+    music = music_of(whole(opened, MOST_BYTES))
+    yield Item(tune_of(music, config.voices, opened.tell).text(), opened.origin)
+
+
+def music_of(content: bytes) -> Music:
+    """The pitched tracks of a file, and its bars.
+
+    Raises:
+        Unusable: with what is wrong in it.
+        MissingExtra: symusic is not installed.
+    """
     _check(content)
     try:
         from symusic import Score
@@ -60,14 +70,7 @@ def read(opened: Opened, config: GatherConfig) -> Iterator[Item]:
         for track in pitched
     ]
     changes = [(ticks(sign.time), Metre(sign.numerator, sign.denominator)) for sign in score.time_signatures]
-    tune = tune_of(
-        parts,
-        measures(changes, ticks(end)),
-        _signature(score),
-        config.voices,
-        lambda what: opened.note(f"{opened.origin}: {what}"),
-    )
-    yield Item(tune.text(), opened.origin)
+    return Music(parts, _measures(changes, ticks(end)), _signature(score))
 
 
 def _check(content: bytes) -> None:
@@ -110,7 +113,7 @@ def _check_time(score: Any, end: int) -> None:
         raise Unusable(f"it lasts {minutes:.0f} minutes, more than {MOST_MINUTES}")
 
 
-def measures(changes: list[tuple[int, Metre]], end: int) -> list[Measure]:
+def _measures(changes: list[tuple[int, Metre]], end: int) -> list[Measure]:
     """The bars of a file up to its end, 4/4 until it says otherwise."""
     marks = dict(sorted(changes))
     marks.setdefault(0, Metre(4, 4))

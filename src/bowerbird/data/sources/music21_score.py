@@ -1,4 +1,4 @@
-"""A score of music21 as a tune. Repeats stay as they are written; what sounds twice stands once.
+"""Texts that music21 reads. Repeats stay as they are written; what sounds twice stands once.
 
 Grace notes and chord symbols are dropped, ties joined. Transposing instruments stay as written.
 """
@@ -6,27 +6,55 @@ Grace notes and chord symbols are dropped, ties joined. Transposing instruments 
 from __future__ import annotations
 
 import io
+import math
+import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
-from bowerbird.data.sources.bars import Measure, Signature, tune_of
+from bowerbird.base.errors import MissingExtra
+from bowerbird.data.sources.bars import Measure, Music, Signature
 from bowerbird.data.sources.lines import Part, Sound
-from bowerbird.data.sources.source import GatherConfig, Opened, Unusable
-from bowerbird.data.tune import TICKS, Metre, Tune
+from bowerbird.data.sources.source import Unusable
+from bowerbird.data.tune import TICKS, Metre
+
+_QUIET = threading.Lock()
+"""Warnings and stderr are the process's: of two threads, one could leave them silent for ever."""
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
     """music21 has much to say about scores, none of it to our user."""
-    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+    with _QUIET, warnings.catch_warnings(), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
 
 
-def tune_of_score(score: Any, opened: Opened, config: GatherConfig) -> Tune:
-    """Raises Unusable for what is no tune."""
+def music_of(text: str, reader: str, noun: str, damage: str) -> Music:
+    """What a text says to music21's converter of this name; `damage` is what to call one it cannot read.
+
+    Raises:
+        Unusable: with what is wrong in it.
+        MissingExtra: music21 is not installed.
+    """
+    with _quiet():
+        try:
+            from music21 import converter
+        except ImportError:
+            raise MissingExtra(f"reading {noun}", "music") from None
+        reading: Any = getattr(converter.subConverters, reader)()
+        try:
+            reading.parseData(text)
+            return _music(reading.stream)
+        except Unusable:
+            raise
+        except Exception as error:  # It fails in as many ways as there are mistakes in scores.
+            detail = " ".join(str(error).split())[:120] or type(error).__name__
+            raise Unusable(f"{damage}: {detail}") from None
+
+
+def _music(score: Any) -> Music:
     if "Opus" in score.classes:
         raise Unusable("several scores in one file")
     parts = list(score.parts) or [score]
@@ -34,9 +62,7 @@ def tune_of_score(score: Any, opened: Opened, config: GatherConfig) -> Tune:
         parts = [part.makeMeasures() for part in parts]
     leader = max(parts, key=lambda part: len(part.getElementsByClass("Measure")))
     measures, signature = _measures(leader)
-    found = [line for part in parts for line in _lines(part)]
-    say: Callable[[str], None] = lambda what: opened.note(f"{opened.origin}: {what}")  # noqa: E731
-    return tune_of(found, measures, signature, config.voices, say)
+    return Music([line for part in parts for line in _lines(part)], measures, signature)
 
 
 def _ticks(quarters: Any) -> int:
@@ -99,7 +125,8 @@ class _Line:
             start = _ticks(offset + element.offset)
             end = max(_ticks(offset + element.offset + element.duration.quarterLength), start + 1)
             for note in element.notes if "Chord" in classes else [element]:
-                self._sound(Sound(start, end, int(note.pitch.midi)), note.tie or element.tie)
+                pitch = math.floor(note.pitch.ps + 0.5)  # `midi` would move it into range by octaves
+                self._sound(Sound(start, end, pitch), note.tie or element.tie)
 
     def _sound(self, sound: Sound, tie: Any) -> None:
         at = self._tied.pop(sound.pitch, None)

@@ -87,7 +87,7 @@ def _documents(opened: Opened, config: GatherConfig, rows: Iterator[Row]) -> Ite
     if tables:
         column = text_column(tables, config.column)
         if config.column is None:
-            opened.note(f"{opened.origin}: the text is taken from `{column}`")
+            opened.tell(f"the text is taken from `{column}`")
     for origin, row in chain(sample, rows):
         try:
             yield _document(row, column, origin)

@@ -6,12 +6,11 @@ import io
 import zipfile
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import Any
 
-from bowerbird.base.errors import MissingExtra
 from bowerbird.data.item import Item
+from bowerbird.data.sources.bars import tune_of
 from bowerbird.data.sources.encoding import text_of
-from bowerbird.data.sources.music21_score import quiet, tune_of_score
+from bowerbird.data.sources.music21_score import music_of
 from bowerbird.data.sources.parts import whole
 from bowerbird.data.sources.source import GatherConfig, Opened, Source, Unusable
 
@@ -31,21 +30,9 @@ def read(opened: Opened, config: GatherConfig) -> Iterator[Item]:
             raise Unusable("not a score in Humdrum: it has no **kern")
     elif "<score-partwise" not in text and "<score-timewise" not in text:
         raise Unusable("not a score in MusicXML")
-    try:
-        with quiet():
-            from music21.converter.subConverters import ConverterHumdrum, ConverterMusicXML
-    except ImportError:
-        raise MissingExtra("reading scores", "music") from None
-    with quiet():
-        maker: Any = ConverterHumdrum if suffix == ".krn" else ConverterMusicXML
-        converter = maker()
-        try:
-            converter.parseData(text)
-        except Exception as error:
-            detail = " ".join(str(error).split())[:120]
-            raise Unusable(f"a damaged score: {detail}") from None
-        tune = tune_of_score(converter.stream, opened, config)
-    yield Item(tune.text(), opened.origin)
+    reader = "ConverterHumdrum" if suffix == ".krn" else "ConverterMusicXML"
+    music = music_of(text, reader, "scores", "a damaged score")
+    yield Item(tune_of(music, config.voices, opened.tell).text(), opened.origin)
 
 
 def unpacked(content: bytes) -> bytes:

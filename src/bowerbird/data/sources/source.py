@@ -39,7 +39,7 @@ def on_disk(path: str | Path) -> Callable[[], BinaryIO]:
     return cast(Callable[[], BinaryIO], partial(open, path, "rb"))
 
 
-def _keep_silent(_what: object) -> None:
+def keep_silent(_what: object) -> None:
     pass
 
 
@@ -55,10 +55,14 @@ class Opened:
     """A fresh stream from the first byte, each time it is called; on disk it can seek."""
     depth: int = 0
     """How many archives stand around it."""
-    note: Callable[[str], None] = _keep_silent
+    note: Callable[[str], None] = keep_silent
     """Tells the user something worth knowing that is no error, such as the column chosen."""
-    spend: Callable[[int], None] = _keep_silent
+    spend: Callable[[int], None] = keep_silent
     """Of a member: charges bytes that it unpacks to, in its turn, to the archive around it."""
+
+    def tell(self, what: str) -> None:
+        """Notes something about this file."""
+        self.note(f"{self.origin}: {what}")
 
     @property
     def suffix(self) -> str:

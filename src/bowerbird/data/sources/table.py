@@ -30,7 +30,7 @@ def read(opened: Opened, config: GatherConfig) -> Iterator[Item | Rejected]:
         named = [dict(zip(header, row, strict=False)) for row in sample]
         column = text_column(named, config.column)
         if config.column is None:
-            opened.note(f"{opened.origin}: the text is taken from column `{column}`")
+            opened.tell(f"the text is taken from column `{column}`")
         at = header.index(column)
         for number, row in enumerate(chain(sample, rest), 1):
             origin = f"{opened.origin}#{number}"
