@@ -123,29 +123,30 @@ def _from_abc(text: str, key: Key | None, metre: Metre | None) -> Tune:
     # music21 would find notes in any words.
     if strange := re.sub(_MUSIC, "", music):
         raise _unreadable(f"the opening is not ABC: it has `{strange[:20]}`")
-    lines = text.splitlines()
+    lines = [line for line in text.splitlines() if line.strip()]
     if not any(line.startswith("X:") for line in lines):
         lines.insert(0, "X:1")
     tune = next(abc.tunes(lines))
     said = {line[0] for line in tune if _ABC_FIELD.match(line)}
-    if "M" not in said:
-        metre = metre or _COMMON
-    found = abc.music_of(_headed(tune, said, key, metre))
+    found = abc.music_of(_headed(tune, said, key or Key(0, "major"), metre or _COMMON))
     fifths, mode = found.signature
     if key is None and "K" in said and fifths is not None:
         key = signed(fifths, mode or "major")
+    if metre is None and text.count("M:") < 2 and found.measures:
+        metre = found.measures[
+            0
+        ].metre  # It never changes: a bar that is too long is one without its bar line.
     return _tune(found._replace(signature=Signature()), key, metre)
 
 
-def _headed(tune: list[str], said: set[str], key: Key | None, metre: Metre | None) -> list[str]:
-    """With the fields that ABC must have, and which of them are said."""
+def _headed(tune: list[str], said: set[str], key: Key, metre: Metre) -> list[str]:
+    """A tune of ABC with the fields that it must have; `said` are those it has."""
     if "K" not in said:
         after = max(at for at, line in enumerate(tune) if re.match(r"[A-JL-UX-Z]:", line)) + 1
-        tune = [*tune[:after], key_field(key or Key(0, "major")), *tune[after:]]
+        tune = [*tune[:after], key_field(key), *tune[after:]]
     if "M" not in said:
-        assert metre is not None
-        head = [f"M:{metre.beats}/{metre.unit}"] + ["L:1/8"] * ("L" not in said)
-        tune = [tune[0], *head, *tune[1:]]
+        unit = [] if "L" in said else ["L:1/8"]
+        tune = [tune[0], f"M:{metre.beats}/{metre.unit}", *unit, *tune[1:]]
     return tune
 
 

@@ -132,7 +132,7 @@ def grid(measures: Sequence[Measure]) -> tuple[list[Metre], Callable[[int], int]
         ahead = 0
         if measure.length > full:
             bars = _long(measure)
-        elif together == 1 and (measure.opens or at == 0 and len(measures) > 1):
+        elif together == 1 and (measure.opens or (at == 0 and len(measures) > 1)):
             ahead = full - measure.length
         for one in measures[at : at + together]:
             olds.append(one.start)
