@@ -90,12 +90,22 @@ def test_chords_keep_the_highest_and_ties_are_one() -> None:
     assert read_opening("[CEG]8|{d}c8-|c8|").notes == (Note(0, 96, 67), Note(96, 192, 72))
 
 
+def test_signs_and_empty_lines_are_no_notes() -> None:
+    assert [note.pitch for note in read_opening("K:G\n\n!trill!F2 +fermata+ G2").notes] == [66, 67]
+
+
+def test_a_bar_without_its_line_is_of_the_same_metre() -> None:
+    tune = read_opening("M:3/4\nL:1/8\nK:C\nCDEFGABc|d6|")
+    assert tune.metres == (Metre(3, 4),) * 3
+    assert read_opening("M:4/4\nK:C\nC8|[M:3/4]D6|E6|").metres == (Metre(4, 4), Metre(3, 4), Metre(3, 4))
+
+
 def test_what_render_writes_is_read() -> None:
     assert read_opening(to_midi(TUNE)) == TUNE
     assert read_opening(to_abc(TUNE)) == TUNE
     assert read_opening(to_abc(TUNE).encode()) == TUNE
     changing = parse("K9:minor M4/4 | 0:60:96 | M3/4 0:60:72 | 0:62:72")
-    assert read_opening(to_midi(changing)) == changing
+    assert read_opening(to_midi(changing)) == read_opening(to_abc(changing)) == changing
 
 
 @pytest.mark.parametrize(
