@@ -152,6 +152,7 @@ def test_the_note_at_fault_is_named() -> None:
     "opening",
     [
         "z999|" * 790,
+        "C4 " + "r:9999 " * 560,
         "z99|" * 30,
         "L:1/1\nK:C\n" + "c99|" * 190,
         "C|" * 200,

@@ -109,7 +109,8 @@ def _from_names(words: Sequence[str], key: Key | None, metre: Metre) -> Tune:
                     "a note of the opening is too low or too high", where=where, hint="choose from C-1 to G9"
                 )
             sounds.append(Sound(round(start), max(round(at), round(start) + 1), pitch))
-    return _tune(Music([Part("", sounds)], [Measure(0, round(at), metre)]), key, metre)
+    end = sounds[-1].end if sounds else 0
+    return _tune(Music([Part("", sounds)], [Measure(0, end, metre)]), key, metre)
 
 
 def _from_abc(text: str, key: Key | None, metre: Metre | None) -> Tune:
@@ -133,9 +134,8 @@ def _from_abc(text: str, key: Key | None, metre: Metre | None) -> Tune:
     if key is None and "K" in said and fifths is not None:
         key = signed(fifths, mode or "major")
     if metre is None and text.count("M:") < 2 and found.measures:
-        metre = found.measures[
-            0
-        ].metre  # It never changes: a bar that is too long is one without its bar line.
+        # It never changes, so a bar that is too long is one without its bar line.
+        metre = found.measures[0].metre
     return _tune(found._replace(signature=Signature()), key, metre)
 
 
