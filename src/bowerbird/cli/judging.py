@@ -40,7 +40,7 @@ def evaluate(
     settings: Settings = SETTINGS,
     output: Output = OUTPUT,
 ) -> None:
-    """Judge a model on held-out text, beside simple baselines, and write a report.
+    """Judge a model on held-out data, text beside simple baselines, and write a report.
 
     Example: bowerbird evaluate runs/poems --against poems@live
 
@@ -51,7 +51,7 @@ def evaluate(
     dataset
         What to judge on; by default the dataset the model learnt from.
     against
-        Another model, judged on the same text.
+        Another model, judged on the same data.
     out
         Writes OUT.json and OUT.html; by default report.json and report.html in the run.
     seed
@@ -72,7 +72,7 @@ def evaluate(
     told = report.to_json()
     rows = [_row(score) for score in [*told["scores"], *told["baselines"]]]
     lines = [f"{told['model']} on the {told['split']} split"]
-    lines += show.table(rows, ("score", "value", "95 % interval", "on held-out text itself", "unit", "n"))
+    lines += show.table(rows, ("score", "value", "95 % interval", "on held-out data itself", "unit", "n"))
     for row in told.get("comparison") or []:
         lines.append(f"{row['name']}: {row['verdict']}")
     show.result(output, told, lines, f"bowerbird publish {model} NAME --alias live")
@@ -95,11 +95,15 @@ def generate(
     metre: str | None = None,
     bars: int | None = None,
     tempo: float | None = None,
+    label: str | None = None,
+    truncation: float | None = None,
+    to_seed: int | None = None,
+    frames: int | None = None,
     seed: int | None = None,
     out: Path | None = None,
     output: Output = OUTPUT,
 ) -> None:
-    """Make new text, streamed as it is made, or new melodies with a model.
+    """Make new text, streamed as it is made, new melodies or new pictures with a model.
 
     Example: bowerbird generate poems@live --prompt "The sea" -n 3 --temperature 0.7
 
@@ -137,10 +141,19 @@ def generate(
         Of a melody: how many.
     tempo
         Of a melody's files: quarter notes a minute.
+    label
+        Of a picture: its class, by name or number; each is of a class its seed draws unless given.
+    truncation
+        Of a picture: under 1 (0.7 is usual) pictures are more alike, and more of them are good.
+    to_seed
+        Of a picture: make a film (.webp) on the way from its seed to this one.
+    frames
+        Of such a film: how many pictures; 24 unless given.
     seed
-        The same seed and model give the same text.
+        The same seed and model give the same text, melody or picture.
     out
-        A folder to write each sample into: .txt, or for melodies .mid .abc .png .wav.
+        A folder to write each sample into: .txt, for melodies .mid .abc .png .wav, for pictures .png and with
+        several of them grid.png. Pictures need one.
     """
     from bowerbird import lifecycle
     from bowerbird.base.errors import NotFound, UsageError
@@ -165,9 +178,18 @@ def generate(
         "metre": metre,
         "bars": bars,
         "tempo": tempo,
+        "prompt": prompt or None,
+        "label": label,
+        "truncation": truncation,
+        "to_seed": to_seed,
+        "frames": frames,
     }
     given = {name: value for name, value in asked.items() if value is not None}
-    request: Any = loaded.request(prompt=prompt, n=n, seed=seed, **given)
+    if out is None and not loaded.kind.readable:
+        raise UsageError(
+            f"{loaded.kind.name}s are written into a folder, not shown here", hint="--out FOLDER"
+        )
+    request: Any = loaded.request(n=n, seed=seed, **given)
     unseen = loaded.unseen(prompt)
     if unseen:
         show.warn(
@@ -183,6 +205,8 @@ def generate(
             for suffix, content in files.items():
                 write_whole(paths[suffix], content)
             sample["path"] = str(next(iter(paths.values())))
+        for name, content in loaded.kind.together(made).items():
+            write_whole(out / name, content)
     lines = []
     for sample in [] if streamed else samples:
         if out is None:
@@ -204,8 +228,6 @@ def prompt_from(path: Path) -> str:
 
 def _stream(model: Any, request: Any) -> Any:
     """Write one sample to stdout as it is made, and return it."""
-    from bowerbird.kinds.loaded import Sample
-
     encoding = sys.stdout.encoding or "utf-8"
     pieces = []
     finish = None
@@ -217,7 +239,7 @@ def _stream(model: Any, request: Any) -> Any:
         sys.stdout.write(piece.encode(encoding, "replace").decode(encoding))
         sys.stdout.flush()
     sys.stdout.write("\n")
-    return Sample("".join(pieces), request.seed, finish, readers[0].content)
+    return model.sample(request, 0, "".join(pieces), finish, readers[0])
 
 
 def verify_resume(

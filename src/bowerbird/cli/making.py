@@ -28,16 +28,18 @@ def prepare(
 
     Reads folders, files, globs and archives of .txt .md .html .csv .tsv .jsonl .json .epub .pdf .docx,
     and the demo data `demo:chat` and `demo:speeches`. With --kind melody: .mid .abc .musicxml .mxl .krn,
-    `demo:tunes` and `demo:chorales`. What became of each item is in ledger.jsonl.
+    `demo:tunes` and `demo:chorales`. With --kind image: .png .jpg .webp .gif .bmp .tif, tables of pictures
+    (.parquet), MNIST's files and `demo:icons`; folders with pictures in them are classes. What became of each
+    item is in ledger.jsonl.
 
     Parameters
     ----------
     source
-        Folders, files, globs, archives, or demo:chat, demo:speeches, demo:tunes, demo:chorales.
+        Folders, files, globs, archives, or demo:chat, demo:speeches, demo:tunes, demo:chorales, demo:icons.
     out
         The dataset folder to make.
     kind
-        What the files hold: text or melody.
+        What the files hold: text, melody or image.
     skip_bad
         Go on without named files that cannot be used.
     seed
@@ -63,10 +65,11 @@ def prepare(
     for line in told["warnings"]:
         show.warn(output, line)
     sizes = ", ".join(f"{split} {count:,}" for split, count in told["splits"].items())
+    noun = show.noun(told)
     lines = [
-        f"{told['items']:,} documents, {told['bytes']:,} bytes in {told['dataset']}",
+        f"{told['items']:,} {noun}, {told['bytes']:,} bytes in {told['dataset']}",
         f"left out: {told['rejected']:,} refused, {told['duplicates']:,} duplicates (ledger.jsonl says why)",
-        f"documents by split: {sizes}; codec: {told['codec']}, {told['vocab_size']:,} tokens",
+        f"{noun} by split: {sizes}; {show.codec(told)}",
     ]
     show.result(output, told, lines, f"bowerbird train {out} --out runs/{out.name}")
 
@@ -75,7 +78,7 @@ def train(
     dataset: Path,
     *,
     out: Path,
-    model: str = "lstm",
+    model: str | None = None,
     size: str = "medium",
     seed: int | None = None,
     budget: Budget = BUDGET,
@@ -95,7 +98,7 @@ def train(
     out
         The run folder to make.
     model
-        The recurrence: lstm, gru, rnn or mingru.
+        Of texts and melodies the recurrence: lstm (unless given), gru, rnn or mingru; of pictures gan.
     size
         small, medium or large: fills every other setting for the data at hand, and shows it.
     seed
@@ -173,7 +176,7 @@ def finetune(
     model
         A run, a bundle, or a name as poems, poems@3, poems@live.
     dataset
-        A dataset folder; it is read in the model's own codec.
+        A dataset folder; it is read in the model's own codec, pictures in its size.
     out
         The run folder to make.
     seed
@@ -199,7 +202,13 @@ def finetune(
         workspace=space(output),
     )
     unseen = run.outcome["unseen"]
-    if unseen["characters"]:
+    if unseen.get("pictures"):
+        show.warn(
+            output,
+            f"{unseen['pictures']:,} pictures ({unseen['share']:.2%}) are of classes new to the model, which learns "
+            f"them as of none: {', '.join(unseen['most'])}",
+        )
+    if unseen.get("characters"):
         show.warn(
             output,
             f"{unseen['characters']:,} characters ({unseen['share']:.2%} of the text) are new to the model and were "
@@ -216,13 +225,10 @@ def space(output: Output) -> Any:
 
 
 def _trained(output: Output, outcome: dict[str, Any]) -> None:
-    scores = outcome["best"]["scores"]
-    unit = next(name.removeprefix("bits_per_") for name in scores if name.startswith("bits_per_"))
     lines = [
         f"{outcome['steps']:,} steps in {outcome['seconds']:.0f} s, {outcome['parameters']:,} parameters; "
         f"ended by {outcome['stopped']}",
-        f"best at step {outcome['best']['step']:,}: {scores[f'bits_per_{unit}']:.3f} bits per {unit}, "
-        f"loss {scores['loss']:.3f} on what was held out",
+        f"best at step {outcome['best']['step']:,}: {show.in_words(outcome['best']['scores'])} on what was held out",
     ]
     show.result(output, outcome, lines, f"bowerbird evaluate {outcome['run']}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from cyclopts import App
@@ -37,7 +38,7 @@ def serve(*model: str, host: str = "127.0.0.1", port: int = 8000, output: Output
     with bound:
         app = create_app(_loaded(model, output), local=True)
         url = url_of(bound)
-        run(app, bound, on_ready=lambda: _tell(output, url, list(app.state.engine.models)))
+        run(app, bound, on_ready=lambda: _tell(output, url, app.state.engine.models))
     show.note(output, "stopped")
 
 
@@ -65,11 +66,21 @@ def _loaded(references: tuple[str, ...], output: Output) -> dict[str, Any]:
     }
 
 
-def _tell(output: Output, url: str, models: list[str]) -> None:
+_ASKED: dict[str, tuple[str, dict[str, Any]]] = {
+    "text": ("completions", {"prompt": "The ", "max_tokens": 200}),
+    "melody": ("melodies/generations", {"bars": 8}),
+    "image": ("images/generations", {"prompt": "", "n": 1}),
+}
+"""By kind: where to ask, and what."""
+
+
+def _tell(output: Output, url: str, models: Mapping[str, Any]) -> None:
     if output.json:
-        show.result(output, {"url": url, "models": models})
-    body = json.dumps({"model": models[0], "prompt": "The ", "max_tokens": 200}, ensure_ascii=False)
-    asking = f"curl {url}/v1/completions -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+        show.result(output, {"url": url, "models": list(models)})
+    first = next(iter(models))
+    path, asked = _ASKED[models[first].kind.name]
+    body = json.dumps({"model": first, **asked}, ensure_ascii=False)
+    asking = f"curl {url}/v1/{path} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
     show.note(output, f"serving {', '.join(models)} at {url} (open it in a browser)")
     show.note(output, f"ask: {asking}")
     show.note(output, "stop: Ctrl-C")

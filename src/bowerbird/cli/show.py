@@ -95,9 +95,9 @@ def counter(output: Output) -> Callable[[str, int], None]:
 
 def follow(output: Output, data: Any) -> Callable[[Record], None]:
     """A listener for the journal of a run over a dataset: one live line on a terminal, plain lines when piped."""
-    units_per_token, unit = data.units_per_token(), data.codec.unit
+    unit = data.codec.unit
+    units_per_token = data.units_per_token() if unit in _BITS else 1.0
     last = {"line": 0.0}
-    read = "characters" if unit == "byte" else f"{unit}s"
 
     def tell(record: Record) -> None:
         if output.quiet:
@@ -109,11 +109,10 @@ def follow(output: Output, data: Any) -> Callable[[Record], None]:
             if not due:
                 return
             last["line"] = record["seconds"]
-            bits = record["loss"] / 0.6931471805599453 / units_per_token
             speed = record["steps_per_second"] * record["tokens"] * units_per_token
             line = (
-                f"step {record['step']:,}  loss {record['loss']:.3f}  {bits:.3f} bits/{unit}  "
-                f"{speed / 1000:.1f}k {read}/s  {clock(record['seconds_left'])} left"
+                f"step {record['step']:,}  {_learnt(record, unit, units_per_token)}  {_speed(speed, unit)}/s  "
+                f"{clock(record['seconds_left'])} left"
             )
             STDERR.print(f"\r{line}   " if live else line, end="" if live else "\n", markup=False)
             return
@@ -123,22 +122,72 @@ def follow(output: Output, data: Any) -> Callable[[Record], None]:
             STDERR.print(f"settings: {_flat(record['settings'])}", style="dim", markup=False)
         elif event == "evaluate":
             STDERR.print(
-                f"step {record['step']:,}  held out: loss {record['valid_loss']:.3f}  "
-                f"{record[f'valid_bits_per_{unit}']:.3f} bits/{unit}  ({clock(record['seconds'])})",
+                f"step {record['step']:,}  held out: {_held_out(record)}  ({clock(record['seconds'])})",
                 style="cyan",
                 markup=False,
             )
         elif event == "sample":
-            text = (
-                indent(f"\n{record['text']}", "    ").rstrip() if unit == "note" else f" {record['text']!r}"
-            )
-            STDERR.print(f"  sample:{text}", style="dim", markup=False)
+            STDERR.print(f"  sample:{_sample(record, unit)}", style="dim", markup=False)
         elif event == "warning":
             STDERR.print(f"warning: {record['message']}", style="yellow", markup=False)
         elif event == "note":
             STDERR.print(record["message"], style="dim", markup=False)
 
     return tell
+
+
+def noun(told: Mapping[str, Any]) -> str:
+    """What a dataset's items are called."""
+    return "pictures" if told["codec"] == "pixels" else "documents"
+
+
+def codec(told: Mapping[str, Any]) -> str:
+    """How a dataset's items are written down."""
+    if told["codec"] != "pixels":
+        return f"codec: {told['codec']}, {told['vocab_size']:,} tokens"
+    return f"{told['size']} x {told['size']} pixels, {len(told['classes'])} classes"
+
+
+def in_words(scores: Mapping[str, float]) -> str:
+    """The scores of a validation: bits first, where there are such."""
+    bits = [name for name in scores if name.startswith("bits_per_")]
+    told = [f"{scores[name]:.3f} {name.replace('_', ' ')}" for name in bits]
+    return ", ".join(told + [f"{name} {scores[name]:.3f}" for name in scores if name not in bits])
+
+
+_BITS = ("byte", "note")
+"""Units whose bits are counted."""
+
+
+def _learnt(record: Record, unit: str, units_per_token: float) -> str:
+    """What a step tells of its learning."""
+    if unit in _BITS:
+        bits = record["loss"] / 0.6931471805599453 / units_per_token
+        return f"loss {record['loss']:.3f}  {bits:.3f} bits/{unit}"
+    return f"critic {record['loss']:.3f}  generator {record['generator_loss']:.3f}"
+
+
+def _speed(speed: float, unit: str) -> str:
+    if unit not in _BITS:
+        return f"{speed:,.0f} pictures"
+    return f"{speed / 1000:.1f}k {'characters' if unit == 'byte' else f'{unit}s'}"
+
+
+def _held_out(record: Record) -> str:
+    parts = []
+    for key, value in record.items():
+        name = key.removeprefix("valid_")
+        if name.startswith("bits_per_"):
+            parts.append(f"{value:.3f} bits/{name.removeprefix('bits_per_')}")
+        elif name != key:
+            parts.append(f"{name} {value:.3f}")
+    return "  ".join(parts)
+
+
+def _sample(record: Record, unit: str) -> str:
+    if record.get("path"):
+        return f" {record['path']}"
+    return indent(f"\n{record['text']}", "    ").rstrip() if unit == "note" else f" {record['text']!r}"
 
 
 def _flat(settings: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ def sweep(
     prune: bool = True,
     minutes: float | None = None,
     steps: int | None = None,
-    model: str = "lstm",
+    model: str | None = None,
     size: str = "medium",
     seed: int | None = None,
     settings: Settings = SETTINGS,
@@ -56,7 +56,7 @@ def sweep(
     steps
         Training steps of each trial, instead of minutes.
     model
-        The recurrence, where it is not varied: lstm, gru, rnn or mingru.
+        Of texts and melodies the recurrence, where it is not varied: lstm (unless given), gru, rnn or mingru.
     size
         small, medium or large, where it is not varied.
     seed

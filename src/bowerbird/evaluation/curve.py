@@ -1,4 +1,4 @@
-"""The curves of a run as a picture: training and validation loss against steps."""
+"""The curves of a run as a picture: training and validation loss against steps, or what else decides."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from bowerbird.base.files import write_whole
 
 
 def draw_curve(records: Sequence[dict[str, Any]], path: Path) -> bool:
-    """Draw a run's journal into a PNG. False where matplotlib is not installed; nothing is written then."""
+    """Draw a run's journal into a PNG. False where matplotlib is not installed; nothing is written then.
+
+    The training loss is drawn where held-out data has a loss too; of pictures there is a distance alone.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -19,9 +22,11 @@ def draw_curve(records: Sequence[dict[str, Any]], path: Path) -> bool:
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    train = [(record["step"], record["loss"]) for record in records if record.get("event") == "train"]
-    valid = [
-        (record["step"], record["valid_loss"]) for record in records if record.get("event") == "evaluate"
+    judged = [record for record in records if record.get("event") == "evaluate"]
+    alike = not any("valid_fid" in record for record in judged)
+    valid = [(record["step"], record["valid_loss" if alike else "valid_fid"]) for record in judged]
+    train = [
+        (record["step"], record["loss"]) for record in records if alike and record.get("event") == "train"
     ]
     axes.plot(*zip(*train, strict=True), label="training", color="#8aa4c8", linewidth=1) if train else None
     axes.plot(
@@ -33,7 +38,9 @@ def draw_curve(records: Sequence[dict[str, Any]], path: Path) -> bool:
             f"{best[1]:.3f}", best, textcoords="offset points", xytext=(0, -14), ha="center", color="#c2410c"
         )
         axes.legend(frameon=False)
-    axes.set(xlabel="step", ylabel="loss, nats a token")
+    axes.set(xlabel="step", ylabel="loss, nats a token" if alike else "FID")
+    if not alike and min(value for _, value in valid) > 0:
+        axes.set_yscale("log")
     axes.spines[["top", "right"]].set_visible(False)
     content = BytesIO()
     figure.savefig(content, format="png", dpi=120)

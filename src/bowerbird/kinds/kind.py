@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from torch import nn
@@ -12,7 +13,6 @@ from bowerbird.base.config import Config
 from bowerbird.base.device import Precision
 from bowerbird.data.codecs import Codec
 from bowerbird.data.dataset import Dataset
-from bowerbird.evaluation.evidence import Evidence
 from bowerbird.learning.loop import Learner
 from bowerbird.sampling.session import FinishReason, Session
 
@@ -43,6 +43,7 @@ class Validation:
     loss: float
     scores: dict[str, float]
     tokens: int
+    """Tokens that were read, or samples that were made."""
 
 
 class Reader(Protocol):
@@ -50,12 +51,42 @@ class Reader(Protocol):
 
     unread: int
     """Of the last push, how much came after the end that the reader saw in it."""
-    content: str
+    content: Any
     """What was made, once it has ended, where that is more than its text tells; else empty."""
 
     def push(self, content: Any, finished: FinishReason | None) -> tuple[str, FinishReason | None]:
         """New readable content, and why it ends if it does (a stop string may end it early)."""
         ...
+
+
+class Watch(Protocol):
+    """Looks after what a learner's numbers tell of, beside the coach, and mends it. Its state is plain numbers."""
+
+    def note(self, stats: Mapping[str, float]) -> None:
+        """Take note of a step."""
+        ...
+
+    def judge(self, step: int, scores: Mapping[str, float], learner: Any) -> list[str]:
+        """After an evaluation: what is wrong and what was changed in the learner, each a whole sentence."""
+        ...
+
+    def state(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a run shows of its model while it learns."""
+
+    every: int
+    """Evaluations from one to the next."""
+    make: Callable[[Any, int], tuple[str, bytes]]
+    """(model, step) -> a text to tell, and a PNG for the run's folder where there is something to see."""
+    film: Callable[[Sequence[bytes]], bytes] | None = None
+    """From these PNGs, in order, to the run's `timelapse.webp`."""
+
+
+def nothing_to_tell(model: Any, request: Any, index: int) -> dict[str, str]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -66,6 +97,10 @@ class Kind:
     run_config: type[Config]
     request: type[Config]
     """The settings of one request: prompt, length, temperature ..."""
+    models: Mapping[str, Any]
+    """What `--model` can name, the first where nothing is named."""
+    model_name: Callable[[Mapping[str, Any]], str]
+    """From a run's settings to which of these it is."""
     recommend: Callable[[Dataset, str, str, float | None], dict[str, Any]]
     """(dataset, model, size, minutes) -> settings of a run, as `--model` and `--size` fill them."""
     build_network: Callable[[Mapping[str, Any], Codec], nn.Module]
@@ -75,7 +110,23 @@ class Kind:
     batch: Callable[[Dataset, Any], Callable[[int], Any]]
     """(dataset, settings) -> the batch of a step."""
     validate: Callable[[nn.Module, Dataset, int | None], Validation]
-    """(network, dataset, tokens at most) -> how it does on the valid split, quickly."""
+    """(network, dataset, tokens or samples at most) -> how it does on the valid split, quickly."""
+    validation: tuple[int, int]
+    """Tokens or samples at each evaluation, and for the final scores: always the same, so that runs compare."""
+    measure: str
+    """The score of a validation that decides; lower is better."""
+    preview: Preview
+    warnings: Callable[[Dataset, int], list[str]]
+    """(dataset, parameters) -> what to say before any work is spent."""
+    card: Callable[[Mapping[str, Any], Dataset, int], str]
+    """(settings, dataset, parameters) -> the README of a bundle: what it is, learnt from, and is not for."""
+    fixed: tuple[str, ...]
+    """Settings of the network that fine-tuning cannot change."""
+    learning: str
+    """The part of a run's settings that holds its `learning_rate`."""
+    recode: Callable[[Any, Dataset, Path], tuple[Dataset, dict[str, Any]]]
+    """(model, dataset, folder) -> the dataset in the model's codec, made in the folder if it is in another,
+    and what of it the model does not know."""
     open_session: Callable[[nn.Module, int], Session[Any]]
     encode_request: Callable[[Any, Any, int], Any]
     """(model, request, which of its n) -> what a session admits."""
@@ -83,4 +134,18 @@ class Kind:
     """(model, request) -> a reader of its chunks."""
     render: Callable[[Any, Any], dict[str, bytes]]
     """(request, sample) -> the files of a sample by suffix, the main one first."""
-    gather_evidence: Callable[..., Evidence]
+    gather_evidence: Callable[..., Any]
+    judged_samples: int
+    """How many samples an evaluation makes unless it is told."""
+    about: Callable[[Any, Any, int], dict[str, str]] = nothing_to_tell
+    """(model, request, which of its n) -> what the files of a sample tell of how it was made."""
+    together: Callable[[Sequence[Any]], dict[str, bytes]] = lambda samples: {}
+    """Files that show several samples at once, by name."""
+    readable: bool = True
+    """A sample can be shown as text; else it is of use as a file only."""
+    averaged: bool = False
+    """What ships is an average of the network that learns, not that network itself."""
+    watch: Callable[[Mapping[str, Any]], Watch] | None = None
+    """From its state in a checkpoint (empty at first) to what watches a learner beside the coach."""
+    get_ready: Callable[[Dataset, float | None], None] = lambda dataset, seconds: None
+    """(dataset, seconds in all) -> makes what validation needs and keeps it, before the first one is timed."""

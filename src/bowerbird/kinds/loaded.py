@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
 from bowerbird.base.config import Config, resolve
 from bowerbird.base.device import pick_device
-from bowerbird.base.errors import CorruptFile, UnknownName
+from bowerbird.base.errors import CorruptFile, UsageError
 from bowerbird.data.codecs import Codec, load_codec
 from bowerbird.data.normaliser import Normaliser
 from bowerbird.kinds import KINDS
@@ -29,8 +29,10 @@ class Sample:
     text: str
     seed: int
     finish_reason: FinishReason | None
-    content: str = ""
-    """A melody's tune, from which its files are made; empty for a text."""
+    content: Any = ""
+    """What its files are made of: a melody's tune, a picture (H, W, C) or a film (F, H, W, C); empty for a text."""
+    about: Mapping[str, str] = field(default_factory=dict)
+    """What its files tell of how it was made."""
 
 
 class Model:
@@ -45,7 +47,7 @@ class Model:
             self.kind: Kind = KINDS[bundle.kind]
             self.normaliser = Normaliser.model_validate(bundle.manifest["normaliser"])
             self.network: nn.Module = self.kind.build_network(bundle.manifest["config"]["model"], self.codec)
-        except (UnknownName, KeyError, TypeError, ValueError) as error:
+        except (UsageError, KeyError, TypeError, ValueError) as error:
             raise CorruptFile(f"this bundle describes no model: {error}", where=bundle.path) from error
         try:
             self.network.load_state_dict(bundle.weights(), strict=True)
@@ -75,7 +77,7 @@ class Model:
         """Make `n` samples; sample i has the seed `seed + i` and is the same made alone or among others.
 
         Fields are those of the kind's request: for text `prompt, n, length, temperature, top_k, top_p,
-        min_p, repetition_penalty, stop, seed`.
+        min_p, repetition_penalty, stop, seed`; for pictures `label, n, truncation, to_seed, frames, seed`.
         """
         request = self.request(**fields)
         texts: dict[int, str] = {}
@@ -84,10 +86,16 @@ class Model:
         for index, text, finished in self.parts(request, readers):
             texts[index] = texts.get(index, "") + text
             ends[index] = finished
-        seed = int(getattr(request, "seed"))  # noqa: B009 (each kind's request has one)
         return [
-            Sample(texts[index], seed + index, ends[index], readers[index].content) for index in sorted(texts)
+            self.sample(request, index, texts[index], ends[index], readers[index]) for index in sorted(texts)
         ]
+
+    def sample(
+        self, request: Any, index: int, text: str, finished: FinishReason | None, reader: Reader
+    ) -> Sample:
+        """One of a request's n, once it is made."""
+        about = self.kind.about(self, request, index)
+        return Sample(text, request.seed + index, finished, reader.content, about)
 
     def stream(self, **fields: Any) -> Iterator[str]:
         """One sample, piece by piece as it is made."""

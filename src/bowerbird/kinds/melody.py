@@ -22,16 +22,24 @@ from bowerbird.evaluation.evidence import Evidence
 from bowerbird.kinds.kind import Kind
 from bowerbird.kinds.melody_settings import MelodyRequest, MelodyRun, read_key, read_metre
 from bowerbird.kinds.text import (
+    FIXED,
+    PREVIEW,
+    VALIDATION_TOKENS,
     build_learner,
     build_network,
     held_out_bits,
+    model_name,
     open_session,
     own_samples,
     token_request,
     validate,
+    warnings,
 )
 from bowerbird.kinds.text_batches import batches as text_batches
+from bowerbird.kinds.text_card import card
+from bowerbird.kinds.text_recoding import recode
 from bowerbird.kinds.text_sizes import recommend as recommend_text
+from bowerbird.models.cells import CELLS
 from bowerbird.sampling.session import FinishReason
 from bowerbird.sampling.tokens import TokenRequest
 
@@ -197,14 +205,25 @@ MELODY = Kind(
     name="melody",
     run_config=MelodyRun,
     request=MelodyRequest,
+    models=CELLS,
+    model_name=model_name,
     recommend=recommend,
     build_network=build_network,
     build_learner=build_learner,
     batch=batches,
     validate=validate,
+    validation=VALIDATION_TOKENS,
+    measure="loss",
+    preview=PREVIEW,
+    warnings=warnings,
+    card=functools.partial(card, "melody"),
+    fixed=FIXED,
+    learning="optimizer",
+    recode=recode,
     open_session=open_session,
     encode_request=encode_request,
     read=read,
     render=render,
     gather_evidence=gather_evidence,
+    judged_samples=32,
 )

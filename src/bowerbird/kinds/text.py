@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,13 +18,17 @@ from bowerbird.data.codecs.codec import DOCUMENT_TOKEN
 from bowerbird.data.dataset import Dataset
 from bowerbird.data.markers import DOCUMENT, MARKERS, ROLES, plain, turn
 from bowerbird.evaluation.evidence import Evidence
-from bowerbird.kinds.kind import Kind, Validation
+from bowerbird.kinds.kind import Kind, Preview, Validation
 from bowerbird.kinds.reading import TextReader
 from bowerbird.kinds.text_batches import batches, count_in_parts
+from bowerbird.kinds.text_card import card
+from bowerbird.kinds.text_recoding import recode
 from bowerbird.kinds.text_settings import SampledRequest, TextRequest, TextRun
 from bowerbird.kinds.text_sizes import recommend
+from bowerbird.learning.coach import before_training
 from bowerbird.learning.next_token import NextToken, token_nats, window_loss
 from bowerbird.learning.parts import count_parts, part_numbers
+from bowerbird.models.cells import CELLS
 from bowerbird.models.ngrams import Tables
 from bowerbird.models.rnn import RNN, RNNConfig
 from bowerbird.sampling.session import Session
@@ -33,6 +38,10 @@ from bowerbird.sampling.tokens import TokenRequest
 if TYPE_CHECKING:
     from bowerbird.kinds.loaded import Model, Sample
 
+VALIDATION_TOKENS = (32_768, 131_072)
+"""Read at each evaluation, and for the final scores."""
+FIXED = ("cell", "width", "layers", "embedding", "tied", "residual", "norm", "ngrams", "cache")
+_PREVIEW_LENGTH = 160
 _VALID_ROWS = 32
 _BLOCK_BYTES = 2048
 """Held-out documents longer than this are judged in blocks, so that an interval can be had from few."""
@@ -102,6 +111,22 @@ def _held(
         return None
     tables = network.ngrams.tables(count_parts(network.ngrams, tokens))
     return tables, torch.from_numpy(part_numbers(starts, length, len(tokens)))
+
+
+def model_name(settings: Mapping[str, Any]) -> str:
+    return str(settings["model"]["cell"])
+
+
+def warnings(dataset: Dataset, parameters: int) -> list[str]:
+    return before_training(int(dataset.info["splits"]["train"]["tokens"]), parameters)
+
+
+def preview(model: Model, step: int) -> tuple[str, bytes]:
+    """A short text, and nothing to see."""
+    return model.generate(length=_PREVIEW_LENGTH, seed=step)[0].text, b""
+
+
+PREVIEW = Preview(every=6, make=preview)
 
 
 def open_session(network: nn.Module, slots: int) -> Session[TokenRequest]:
@@ -236,14 +261,25 @@ TEXT = Kind(
     name="text",
     run_config=TextRun,
     request=TextRequest,
+    models=CELLS,
+    model_name=model_name,
     recommend=recommend,
     build_network=build_network,
     build_learner=build_learner,
     batch=batches,
     validate=validate,
+    validation=VALIDATION_TOKENS,
+    measure="loss",
+    preview=PREVIEW,
+    warnings=warnings,
+    card=functools.partial(card, "text"),
+    fixed=FIXED,
+    learning="optimizer",
+    recode=recode,
     open_session=open_session,
     encode_request=encode_request,
     read=read,
     render=render,
     gather_evidence=gather_evidence,
+    judged_samples=32,
 )

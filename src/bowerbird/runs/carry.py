@@ -19,8 +19,9 @@ from bowerbird.data.dataset import Dataset
 from bowerbird.kinds.kind import Kind
 from bowerbird.learning.coach import Coach
 from bowerbird.learning.pace import Pace
+from bowerbird.runs.previews import rewind_previews
 from bowerbird.runs.run import Run
-from bowerbird.runs.saver import Saver, first_manifest, model_card
+from bowerbird.runs.saver import Saver, first_manifest
 from bowerbird.runs.stopping import interruptible
 from bowerbird.runs.training import Training, prepare_machine
 
@@ -46,14 +47,18 @@ def settle(
     kind: Kind,
     dataset: Dataset,
     *,
-    model: str,
+    model: str | None,
     size: str,
     minutes: float | None,
     seed: int | None,
     config: Path | None,
     settings: Iterable[str],
 ) -> Any:
-    """The settings of a new run, every one filled in: what is recommended, then what is given."""
+    """The settings of a new run, every one filled in: what is recommended, then what is given.
+
+    Where no model is named it is the kind's first.
+    """
+    model = next(iter(kind.models)) if model is None else model
     layers = [kind.recommend(dataset, model, size, minutes), {} if seed is None else {"seed": seed}]
     return resolve(kind.run_config, *layers, config_file=config, settings=settings, where="train")
 
@@ -67,10 +72,16 @@ def begin(
     minutes: float | None,
     steps: int | None,
     weights: Mapping[str, Tensor] | None = None,
+    partners: Mapping[str, Tensor] | None = None,
     parent: str | None = None,
 ) -> Run:
-    """Make the folder of a new run, with its first checkpoint in it."""
+    """Make the folder of a new run, with its first checkpoint in it.
+
+    It begins with new weights, or with those given: of the network that ships, and of its partners.
+    """
     network, learner = _build(kind, dataset, config, weights)
+    if weights is not None and partners:
+        learner.restore(weights, partners)
     settings = config.model_dump(mode="json")
     pace = Pace.of_steps(steps) if steps else Pace()
     state = {
@@ -153,6 +164,7 @@ def carry_on(
             sitting=sitting,
         )
         training.restore(state)
+        rewind_previews(run.path, training.step)
         training.began = began
         if minutes is not None or steps is not None:
             training.extend(steps)
@@ -170,7 +182,7 @@ def _outcome(run: Run, training: Training, reason: str, began: float) -> dict[st
     return {
         "run": str(run.path),
         "kind": run.kind.name,
-        "model": run.record["settings"]["model"]["cell"],
+        "model": run.kind.model_name(run.record["settings"]),
         "parameters": run.record["parameters"],
         "steps": training.step,
         "seconds": round(time.monotonic() - began, 3),
@@ -198,5 +210,5 @@ def _saver(
         out,
         first_manifest(kind, settings, dataset, parent),
         dataset.codec.files(),
-        model_card(kind, settings, dataset, parameters),
+        kind.card(settings, dataset, parameters),
     )

@@ -24,8 +24,8 @@ from bowerbird.workspace import Workspace
 class JudgeConfig(Config):
     """How much is looked at in an evaluation."""
 
-    samples: int = Field(32, ge=1)
-    """Texts the model makes, to be looked at for copies and repetition."""
+    samples: int | None = Field(None, ge=1)
+    """What the model makes, to be looked at for copies and more; null is 32 texts or tunes, or 2,000 pictures."""
     length: int = Field(1000, ge=1)
     """Tokens of each sample; samples are drawn at temperature 1, the model's own distribution."""
     most_bytes: int = Field(1_000_000, ge=1000)
@@ -59,7 +59,7 @@ def judge(model: Model, dataset: Dataset, rival: Model | None, config: JudgeConf
         passages=passages,
         comparison=comparison,
         against=rival.name if rival else None,
-        unit_bits=per_unit(evidence.bits, evidence.sizes),
+        unit_bits=None if evidence.bits is None else per_unit(evidence.bits, evidence.sizes),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         created_by=f"bowerbird {__version__}",
         dataset={"path": str(dataset.path), "digest": dataset.digest, "splits": dataset.info["splits"]},
@@ -124,7 +124,7 @@ def _evidence(model: Model, dataset: Dataset, split: str, config: JudgeConfig, s
         dataset,
         split=split,
         seed=seed,
-        samples=config.samples,
+        samples=config.samples or model.kind.judged_samples,
         length=config.length,
         most_bytes=config.most_bytes,
     )

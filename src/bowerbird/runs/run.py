@@ -5,6 +5,8 @@ metrics.jsonl         the journal
 checkpoints/00000400/ the best and the newest: a bundle with its resume state
 best.json             which checkpoint is the best, and its scores
 loss.png              the curves, where matplotlib is installed
+samples/00000400.png  of pictures: what it made at an evaluation, always from the same noise
+timelapse.webp        of pictures: these one after another
 """
 
 from __future__ import annotations

@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-VALIDATION_TOKENS = 32_768
-"""Read at each evaluation; the final scores read more."""
-FINAL_TOKENS = 131_072
-"""Read for the final scores, always the same ones, so that a run and its resumption can be compared."""
 SHORT_SECONDS = 45.0
-"""A budget under this has no time for more than `VALIDATION_TOKENS` at the end."""
+"""A budget under this has no time for more at the end than an evaluation reads."""
 EVALUATIONS = 20
 LONGEST_INTERVAL = 60.0
 
 
 class Timing:
-    """Seconds on `clock`. Without a deadline nothing is put aside and progress is not of the clock's."""
+    """Seconds on `clock`. Without a deadline nothing is put aside and progress is not of the clock's.
 
-    def __init__(self, deadline: float | None, clock: Callable[[], float]):
+    `validation` says how many tokens or samples an evaluation looks at, and how many the final scores do.
+    """
+
+    def __init__(self, deadline: float | None, clock: Callable[[], float], validation: tuple[int, int]):
         self.clock = clock
+        self.quick_tokens, self._final_tokens = validation
         self.deadline = deadline
         self.budget = deadline - clock() if deadline is not None else None
         self.evaluate_seconds = 0.0
@@ -60,6 +60,6 @@ class Timing:
         return max(regular, 20 * self.evaluate_seconds)
 
     def final_tokens(self) -> int:
-        """How many held-out tokens the final scores may read."""
+        """How many held-out tokens the final scores may read, or samples they may make."""
         short = self.budget is not None and self.budget < SHORT_SECONDS
-        return VALIDATION_TOKENS if short else FINAL_TOKENS
+        return self.quick_tokens if short else self._final_tokens

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 import time
@@ -16,20 +17,17 @@ from bowerbird.base.errors import BudgetTooShort, Diverged, Interrupted
 from bowerbird.base.journal import Journal
 from bowerbird.data.dataset import Dataset
 from bowerbird.kinds.kind import Kind, RunSettings, Validation
-from bowerbird.kinds.loaded import Model
-from bowerbird.learning.coach import Coach, before_training
+from bowerbird.learning.coach import Coach
 from bowerbird.learning.loop import Learner, NotFinite, train_loop
 from bowerbird.learning.pace import Pace
+from bowerbird.runs.previews import show_preview, write_film
 from bowerbird.runs.run import Run, checkpoint_name
 from bowerbird.runs.saver import Saver
-from bowerbird.runs.timing import EVALUATIONS, VALIDATION_TOKENS, Timing
-from bowerbird.store.bundle import open_bundle, open_checkpoint
+from bowerbird.runs.timing import EVALUATIONS, Timing
+from bowerbird.store.bundle import open_checkpoint
 
 SAVE_SECONDS = 20.0
 LOG_SECONDS = 1.0
-SAMPLE_EVERY = 6
-"""Evaluations from one sample to the next."""
-SAMPLE_LENGTH = 160
 MAX_RESTARTS = 3
 
 
@@ -57,10 +55,12 @@ class Training:
         self.saver, self.journal, self.stop, self.clock = saver, journal, stop, clock
         self.kind: Kind = run.kind
         self.config: RunSettings = run.config  # type: ignore[assignment]  # each kind's record has these
-        self.timing = Timing(deadline, clock)
+        self.timing = Timing(deadline, clock, self.kind.validation)
         self.sitting = sitting
         self.pace = Pace()
         self.coach = Coach(patience=self.config.patience)
+        self.watch = self.kind.watch({}) if self.kind.watch else None
+        self._average = copy.deepcopy(network) if self.kind.averaged else None
         self.step = 0
         self.spent = 0.0
         self.began = clock()
@@ -79,6 +79,7 @@ class Training:
             "step": self.step,
             "pace": {"knots": self.pace.knots, "last_step": self.pace.last_step},
             "coach": self.coach.state(),
+            **({"watch": self.watch.state()} if self.watch else {}),
             "mean_loss": None if math.isnan(self._mean_loss) else self._mean_loss,
             "seconds": self.seconds(),
             "seconds_left": self.timing.seconds_left(),
@@ -90,6 +91,8 @@ class Training:
         knots = [(int(step), float(at), float(slope)) for step, at, slope in state["pace"]["knots"]]
         self.pace = Pace(knots, state["pace"]["last_step"])
         self.coach = Coach(**{**state["coach"], "patience": self.config.patience})
+        if self.kind.watch:
+            self.watch = self.kind.watch(state.get("watch") or {})
         self._mean_loss = math.nan if state["mean_loss"] is None else float(state["mean_loss"])
         self.spent = float(state["seconds"])
         self.saver.last_saved = self.step
@@ -118,11 +121,11 @@ class Training:
         """
         if self.step == 0:
             self.journal.write(event="start", step=0, settings=self.run.record["settings"])
-            for warning in before_training(
-                int(self.dataset.info["splits"]["train"]["tokens"]),
-                sum(p.numel() for p in self.network.parameters()),
-            ):
+            parameters = sum(parameter.numel() for parameter in self.network.parameters())
+            for warning in self.kind.warnings(self.dataset, parameters):
                 self.journal.write(event="warning", step=0, message=warning)
+        self.kind.get_ready(self.dataset, self.timing.budget)
+        if self.step == 0:
             self.evaluate()
         if self.timing.deadline is not None:
             self._plot()
@@ -179,6 +182,8 @@ class Training:
 
     def on_step(self, step: int, stats: dict[str, float]) -> None:
         self.step = step
+        if self.watch:
+            self.watch.note(stats)
         # An average over about fifty steps, steady enough to compare with the validation loss.
         self._mean_loss = (
             stats["loss"] if math.isnan(self._mean_loss) else 0.98 * self._mean_loss + 0.02 * stats["loss"]
@@ -226,10 +231,13 @@ class Training:
     def evaluate(self) -> Validation:
         """Look at held-out text, let the coach judge, and save; the best so far is marked."""
         began = self.clock()
-        found = self.kind.validate(self.network, self.dataset, VALIDATION_TOKENS)
+        found = self.kind.validate(self._shipped(), self.dataset, self.timing.quick_tokens)
         self.timing.evaluate_seconds, self.timing.tokens_validated = self.clock() - began, found.tokens
         self._last_evaluated = self.step
-        warnings = self.coach.judge(self.step, self._mean_loss, found.loss)
+        comparable = self._mean_loss if self.kind.measure == "loss" else math.inf
+        warnings = self.coach.judge(self.step, comparable, found.loss)
+        if self.watch:
+            warnings += self.watch.judge(self.step, found.scores, self.learner)
         scores = {f"valid_{name}": value for name, value in found.scores.items()}
         self.journal.write(event="evaluate", step=self.step, seconds=self.seconds(), **scores)
         for warning in warnings:
@@ -242,17 +250,18 @@ class Training:
             self.journal.write(event="warning", step=self.step, message=message)
         self.save(best=found.scores if self.coach.is_best else None)
         self._evaluations += 1
-        if self._evaluations % SAMPLE_EVERY == 0:
-            self._show_sample()
+        if self._evaluations % self.kind.preview.every == 0:
+            show_preview(self.run, self.step, self.journal)
         self._last_evaluation = self._last_log = self.clock()
         self._steps_logged = self.step
         return found
 
-    def _show_sample(self) -> None:
-        """A short text by the model as it was just saved, for whoever watches."""
-        model = Model(open_bundle(self.run.path / "checkpoints" / checkpoint_name(self.step) / "bundle"))
-        text = model.generate(length=SAMPLE_LENGTH, seed=self.step)[0].text
-        self.journal.write(event="sample", step=self.step, text=text)
+    def _shipped(self) -> nn.Module:
+        """The network with the weights that ship."""
+        if self._average is None:
+            return self.network
+        self._average.load_state_dict(dict(self.learner.shipped()))
+        return self._average
 
     def save(self, best: dict[str, float] | None = None) -> None:
         """Save this step's checkpoint, once: what was saved is never written over."""
@@ -273,7 +282,7 @@ class Training:
             raise Diverged(
                 f"training diverged {self.coach.restarts} times: {error}",
                 where=self.run.path,
-                hint="train again with a lower rate: --set optimizer.learning_rate=0.001",
+                hint=f"train again with a lower rate: --set {self.kind.learning}.learning_rate=0.001",
             )
         restarts = self.coach.restarts
         folder = self.run.path / "checkpoints" / checkpoint_name(self.saver.last_saved)
@@ -308,6 +317,7 @@ class Training:
             tokens=found.tokens,
             **found.scores,
         )
+        write_film(self.run)
         self._plot()
 
     def _plot(self) -> None:

@@ -21,7 +21,7 @@ def verify(run: Run, *, steps: int, stops: int, seed: int) -> dict[str, Any]:
     """Train `steps` steps from the start, once straight through and once stopped and resumed `stops` times.
 
     Everything is read back from disk at each stop, as after a crash. Returns `equal`, the steps stopped at,
-    and for each tensor of the last checkpoint (weights, optimiser, carried state) whether it is equal.
+    and for each tensor of the last checkpoint (weights, partners, optimiser, carried state) whether it is equal.
 
     Raises:
         UsageError: there is no room for so many stops.
@@ -52,7 +52,11 @@ def verify(run: Run, *, steps: int, stops: int, seed: int) -> dict[str, Any]:
 def _last_tensors(run: Run) -> dict[str, Tensor]:
     last = run.checkpoints()[-1]
     bundle, resume, _ = open_checkpoint(run.path / "checkpoints" / checkpoint_name(int(last.name)))
-    return {**{f"weights/{name}": value for name, value in bundle.weights().items()}, **resume}
+    return {
+        **{f"weights/{name}": value for name, value in bundle.weights().items()},
+        **{f"partners/{name}": value for name, value in bundle.partners().items()},
+        **resume,
+    }
 
 
 def _compared(name: str, ours: Tensor | None, theirs: Tensor | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from bowerbird.serving.asked import checked, validated
 from bowerbird.serving.engine import QUEUE, SLOTS, Engine
 from bowerbird.serving.errors import error_body, shape, status_code
 from bowerbird.serving.guards import Guard, json_bytes, read_json_body
+from bowerbird.serving.images import ImageBody, Images
 from bowerbird.serving.melodies import Melodies, MelodyBody
 from bowerbird.serving.page import CONTENT_SECURITY, page
 from bowerbird.serving.ticket import Ticket
@@ -114,15 +115,23 @@ def create_app(
         whole = await _unless_gone(request.receive, _whole(answer, ticket), ticket)
         return reply(whole) if whole is not None else Response(status_code=499)
 
-    @app.post("/v1/melodies/generations")
-    async def compose(request: Request) -> Response:
-        body = validated(await read_json_body(request), MelodyBody)
-        asked = await asyncio.to_thread(Melodies.of, body, engine.model(body.model))
+    async def made_whole(request: Request, form: Any, ask: Any) -> Response:
+        """The answer of a path that gives all at once; `ask` makes jobs of a body in its form."""
+        body = validated(await read_json_body(request), form)
+        asked = await asyncio.to_thread(ask, body, engine.model(body.model))
         ticket = engine.submit_jobs(body.model, asked.jobs, loop=asyncio.get_running_loop())
         made = await _unless_gone(request.receive, _gathered(ticket), ticket)
         if made is None:
             return Response(status_code=499)
         return reply(await asyncio.to_thread(asked.whole, *made))
+
+    @app.post("/v1/melodies/generations")
+    async def compose(request: Request) -> Response:
+        return await made_whole(request, MelodyBody, Melodies.of)
+
+    @app.post("/v1/images/generations")
+    async def draw(request: Request) -> Response:
+        return await made_whole(request, ImageBody, Images.of)
 
     @app.get("/health")
     async def health() -> Response:

@@ -1,4 +1,4 @@
-"""The page at `/`: what is served here, and a box that streams a text or makes a tune. It asks nobody else."""
+"""The page at `/`: what is served here, and a box that streams a text, makes a tune or draws. It asks nobody else."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ button[disabled] { opacity: .4; cursor: default; }
 #stop { background: #7a4a4a; }
 #out { min-height: 8rem; margin-top: 1rem; padding: .75rem; border-left: 3px solid var(--blue);
   white-space: pre-wrap; overflow-wrap: anywhere; font-family: Georgia, serif; }
+#out img { width: 16rem; max-width: 100%; image-rendering: pixelated; }
 #out b { font-weight: 600; color: var(--blue); }
 #said { min-height: 1.5rem; font-size: .85rem; }
 </style>
@@ -57,8 +58,8 @@ button[disabled] { opacity: .4; cursor: default; }
 <body>
 <h1>bowerbird</h1>
 <p>Your model, on this machine. Programs ask it at <code>/v1/completions</code>, for tunes at
-<code>/v1/melodies/generations</code>.</p>
-<label for="prompt">How it begins (a tune: ABC, or notes as C4 D4 E4:2)</label>
+<code>/v1/melodies/generations</code>, for pictures at <code>/v1/images/generations</code>.</p>
+<label for="prompt">How it begins (a tune: ABC, or notes as C4 D4 E4:2; of a picture its class, or nothing)</label>
 <textarea id="prompt" rows="3" autofocus></textarea>
 <div class="row">
 <div><label for="model">Model</label><select id="model">$options</select></div>
@@ -88,6 +89,19 @@ async function compose(body) {
   link.textContent = "tune.mid";
   at("out").replaceChildren(made.data[0].abc, link);
   return made.usage.completion_tokens;
+}
+
+async function draw(body) {
+  const answer = await fetch("/v1/images/generations", { method: "POST", signal: leaving.signal,
+    body: JSON.stringify({ model: body.model, prompt: body.prompt, seed: body.seed }),
+    headers: { "Content-Type": "application/json" } });
+  const made = await answer.json();
+  if (!answer.ok) throw new Error(made.error.message);
+  const image = document.createElement("img");
+  image.src = "data:image/png;base64," + made.data[0].b64_json;
+  image.alt = "a picture, of seed " + made.data[0].seed;
+  at("out").replaceChildren(image);
+  return null;
 }
 
 async function complete(body) {
@@ -126,9 +140,9 @@ async function write() {
   at("out").replaceChildren(lead);
   at("said").textContent = "writing ...";
   try {
-    const make = at("model").selectedOptions[0].dataset.kind === "melody" ? compose : complete;
+    const make = { melody: compose, image: draw }[at("model").selectedOptions[0].dataset.kind] || complete;
     const tokens = await make(body), seconds = (performance.now() - begun) / 1000;
-    at("said").textContent = tokens + " tokens in " + seconds.toFixed(1) + " s";
+    at("said").textContent = (tokens === null ? "made" : tokens + " tokens") + " in " + seconds.toFixed(1) + " s";
   } catch (error) {
     at("said").textContent = error.name === "AbortError" ? "stopped" : "It did not work: " + error.message;
   }

@@ -21,7 +21,7 @@ from bowerbird.sweeps.space import Point
 Curve = dict[int, float]
 """The best score so far at each twentieth of a run's way."""
 PARTS = 20
-_SCORES = ("bits_per_byte", "bits_per_note", "loss")
+_SCORES = ("bits_per_byte", "bits_per_note", "fid", "loss")
 """The first of these that a kind's validation gives is what trials are ranked by; lower is better."""
 _BEHIND = "behind the median of the trials before it"
 _NOT_THE_TRIALS = (Interrupted, StorageError, Refused, CorruptFile)
