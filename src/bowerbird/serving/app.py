@@ -72,8 +72,7 @@ def create_app(
         assert isinstance(error, HTTPException)
         what = {404: f"there is nothing at {request.url.path[:100]}", 405: "this path takes another method"}
         message = what.get(error.status_code, str(error.detail))
-        body = shape(error.status_code, message, code=status_code(error.status_code))
-        return reply(body, error.status_code, error.headers)
+        return reply(_refused(error.status_code, message), error.status_code, error.headers)
 
     app.add_exception_handler(BowerbirdError, refuse)
     app.add_exception_handler(HTTPException, refuse_path)
@@ -92,17 +91,14 @@ def create_app(
             finally:
                 self.ticket.cancel()
 
-    def described(model_id: str) -> dict[str, Any]:
-        return {"id": model_id, "object": "model", "created": since, "owned_by": "bowerbird"}
-
     @app.get("/v1/models")
     async def list_models() -> Response:
-        return reply({"object": "list", "data": [described(model_id) for model_id in engine.models]})
+        return reply({"object": "list", "data": [_described(model_id, since) for model_id in engine.models]})
 
     @app.get("/v1/models/{model_id:path}")
     async def get_model(model_id: str) -> Response:
         engine.model(model_id)
-        return reply(described(model_id))
+        return reply(_described(model_id, since))
 
     @app.post("/v1/completions")
     async def complete(request: Request) -> Response:
@@ -150,6 +146,14 @@ def create_app(
         )
 
     return app
+
+
+def _refused(status: int, message: str) -> dict[str, Any]:
+    return shape(status, message, code=status_code(status))
+
+
+def _described(model_id: str, since: int) -> dict[str, Any]:
+    return {"id": model_id, "object": "model", "created": since, "owned_by": "bowerbird"}
 
 
 async def _whole(answer: Answer, ticket: Ticket) -> dict[str, Any]:
