@@ -13,7 +13,7 @@ import pytest
 
 from bowerbird.data.item import Item, Rejected
 from bowerbird.data.markers import plain
-from bowerbird.data.sources import SOURCES, source_for
+from bowerbird.data.sources import SOURCES, idx, source_for
 from bowerbird.data.sources.gather import gather
 from bowerbird.data.sources.source import GatherConfig
 
@@ -113,6 +113,9 @@ SUFFIXES = sorted(
 MELODIES = sorted(
     suffix for source in SOURCES.values() if source.kind == "melody" for suffix in source.suffixes
 )
+PICTURES = sorted(
+    suffix for source in SOURCES.values() if source.kind == "image" for suffix in source.suffixes
+)
 
 
 def read(path: Path) -> list[Item | Rejected]:
@@ -124,9 +127,11 @@ def test_every_suffix_on_the_shelf_has_an_example_here():
 
 
 def test_no_two_sources_claim_one_suffix():
-    assert len(SUFFIXES + MELODIES) == len(set(SUFFIXES + MELODIES))
+    every = SUFFIXES + MELODIES + PICTURES
+    assert len(every) == len(set(every))
     assert all(source_for(suffix) is not None for suffix in SUFFIXES)
     assert all(source_for(suffix, "melody") is not None for suffix in MELODIES)
+    assert all(source_for(suffix, "image") is not None for suffix in PICTURES)
 
 
 @pytest.mark.parametrize("suffix", MELODIES)
@@ -141,6 +146,20 @@ def test_an_empty_melody_is_refused_with_a_reason(suffix: str, tmp_path: Path):
     path = tmp_path / f"example{suffix}"
     path.touch()
     assert list(gather([str(path)], GatherConfig(), kind="melody")) == [Rejected(str(path), "empty file")]
+
+
+@pytest.mark.parametrize("suffix", PICTURES)
+def test_a_picture_is_no_text(suffix: str, tmp_path: Path):
+    path = tmp_path / f"example{suffix}"
+    path.write_bytes(b"anything")
+    assert read(path) == [Rejected(str(path), f"unsupported file type {suffix} (image: --kind image)")]
+
+
+@pytest.mark.parametrize("suffix", [suffix for suffix in PICTURES if suffix not in (".parquet", idx.LABELS)])
+def test_an_empty_picture_is_refused_with_a_reason(suffix: str, tmp_path: Path):
+    path = tmp_path / f"example{suffix}"
+    path.touch()
+    assert list(gather([str(path)], GatherConfig(), kind="image")) == [Rejected(str(path), "empty file")]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -216,7 +216,7 @@ def test_every_item_stands_in_the_ledger_with_a_reason(tmp_path: Path):
     assert lines["empty.txt"]["reason"] == "empty file"
     assert lines["blank.txt"]["reason"] == "empty after cleaning"
     assert lines["binary.txt"]["reason"] == "binary data, not text"
-    assert lines["photo.jpg"]["reason"] == "unsupported file type .jpg"
+    assert lines["photo.jpg"]["reason"] == "unsupported file type .jpg (image: --kind image)"
     assert lines["rows.jsonl#2"]["reason"].startswith("not JSON")
     assert lines["rows.jsonl#1"]["licence"] == "CC0"
     for line in lines.values():
@@ -254,7 +254,7 @@ def test_nothing_usable_is_an_error_that_names_some(skip_bad: bool, tmp_path: Pa
         (tmp_path / "in" / f"{number}.jpg").touch()
     with pytest.raises(DataError) as caught:
         made(tmp_path / "out", tmp_path / "in", skip_bad=skip_bad)
-    assert "0.jpg (unsupported file type .jpg)" in str(caught.value)
+    assert "0.jpg (unsupported file type .jpg (image: --kind image))" in str(caught.value)
     assert "and 2 more" in str(caught.value)
     assert os.listdir(tmp_path) == ["in"]
 

@@ -435,7 +435,7 @@ def test_members_of_an_archive_are_read_like_files(name: str, content: bytes, tm
     assert sorted(found(path), key=lambda item: item.origin) == [
         Item("Zoë", f"{path}#a.txt"),
         Item("row", f"{path}#b/two.csv#1"),
-        Rejected(f"{path}#c.jpg", "unsupported file type .jpg"),
+        Rejected(f"{path}#c.jpg", "unsupported file type .jpg (image: --kind image)"),
     ]
 
 
@@ -501,7 +501,7 @@ def test_a_source_named_twice_is_read_once(tmp_path: Path):
 
 def test_an_unsupported_file_is_refused_by_its_suffix(tmp_path: Path):
     path = write(tmp_path / "photo.JPG", "x")
-    assert found(path) == [Rejected(str(path), "unsupported file type .jpg")]
+    assert found(path) == [Rejected(str(path), "unsupported file type .jpg (image: --kind image)")]
 
 
 # Demo data

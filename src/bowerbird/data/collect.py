@@ -127,19 +127,19 @@ class Collection(AbstractContextManager["Collection"]):
 
     def duplicates(self) -> dict[int, Verdict]:
         """Documents that repeat an earlier one, exactly or nearly, with the one they repeat."""
-        copies = _copies(bytes(self._digests))
+        same = copies(bytes(self._digests))
         verdicts: dict[int, Verdict] = {
-            document: (first, "the same as {origin}") for document, first in copies.items()
+            document: (first, "the same as {origin}") for document, first in same.items()
         }
         if self._near is not None:
             left_out = np.zeros(len(self.spool), np.bool_)
-            left_out[list(copies)] = True
+            left_out[list(same)] = True
             for document, (first, similarity) in self._near.resembling(left_out).items():
                 verdicts[document] = (first, f"nearly the same as {{origin}} (similarity {similarity:.2f})")
         return verdicts
 
 
-def _copies(digests: bytes) -> dict[int, int]:
+def copies(digests: bytes) -> dict[int, int]:
     """Document -> the first one with the same 16-byte digest, for all but the first."""
     halves: NDArray[np.uint64] = np.frombuffer(digests, np.uint64).reshape(-1, 2)
     order = np.lexsort((halves[:, 1], halves[:, 0]))  # stable: equal ones stay in their order

@@ -7,10 +7,16 @@
     ledger.jsonl            what became of each source item
 
 Every document begins with the document token; the next one's is its end. Text bytes leave markers out.
+
+Of pictures, the tokens are their pixels, (N, H, W, C) row by row, and nothing else; a document is a
+picture, its bytes are its pixels, and
+
+    train.labels.npy ...    (pictures,) int32: which of the codec's classes each is of, -1 for none
 """
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -26,6 +32,7 @@ from bowerbird.base.errors import CorruptFile, NotFound, UsageError
 from bowerbird.base.files import check_format, read_json, write_json
 from bowerbird.data.codecs import Codec, load_codec
 from bowerbird.data.codecs.codec import DOCUMENT_TOKEN
+from bowerbird.data.codecs.pixels import Pixels
 from bowerbird.data.markers import plain
 from bowerbird.data.normaliser import Normaliser
 
@@ -44,6 +51,7 @@ class DatasetWriter(AbstractContextManager["DatasetWriter"]):
         self._type = np.dtype(_token_type(codec.vocab_size))
         self._files = {split: (folder / f"{split}.tokens").open("wb") for split in SPLITS}
         self._documents = {split: array("q") for split in SPLITS}  # four numbers a document
+        self._labels = {split: array("i") for split in SPLITS}
         self._tokens = dict.fromkeys(SPLITS, 0)
 
     def add(self, split: str, pieces: Iterable[str], *, whole: bool = True) -> None:
@@ -54,6 +62,13 @@ class DatasetWriter(AbstractContextManager["DatasetWriter"]):
             written += self._write(split, self.codec.encode(piece))
             size += len(plain(piece).encode("utf-8", "replace"))
         self._documents[split].extend((first, written, size, int(whole)))
+
+    def add_picture(self, split: str, pixels: NDArray[np.uint8], label: int) -> None:
+        """Append one (H, W, C) picture as it is, with the number of its class, or -1."""
+        first = self._tokens[split]
+        written = self._write(split, pixels.reshape(-1))
+        self._documents[split].extend((first, written, written, 1))
+        self._labels[split].append(label)
 
     def __exit__(self, *failure: object) -> None:
         for file in self._files.values():
@@ -72,6 +87,8 @@ class DatasetWriter(AbstractContextManager["DatasetWriter"]):
             (self.folder / name).write_bytes(file_content)
         for split, table in tables.items():
             np.save(self.folder / f"{split}.documents.npy", table)
+            if isinstance(self.codec, Pixels):
+                np.save(self.folder / f"{split}.labels.npy", np.array(self._labels[split], np.int32))
         files = sorted(path for path in self.folder.iterdir() if path.name not in _NOT_SEALED)
         content = {
             **info,
@@ -151,7 +168,7 @@ class Dataset:
 
     @property
     def structure(self) -> str:
-        """`chat` where documents are made of speaker turns, else `plain`."""
+        """`chat` where documents are made of speaker turns, `labelled` where pictures have classes, else `plain`."""
         return str(self.info.get("structure", "plain"))
 
     def tokens(self, split: str) -> NDArray[Any]:
@@ -165,8 +182,34 @@ class Dataset:
         table: NDArray[np.int64] = np.load(self.path / f"{split}.documents.npy", allow_pickle=False)
         return table
 
+    def images(self, split: str) -> NDArray[np.uint8]:
+        """(N, H, W, C) pictures of a split, mapped from disk.
+
+        Raises:
+            UsageError: this dataset holds no pictures.
+        """
+        shape = self._pixels().shape
+        return self.tokens(split).reshape(-1, *shape)
+
+    def labels(self, split: str) -> NDArray[np.int32]:
+        """(N,) which of `codec.classes` each picture of a split is of; -1 for none.
+
+        Raises:
+            UsageError: this dataset holds no pictures.
+        """
+        self._pixels()
+        labels: NDArray[np.int32] = np.load(self.path / f"{split}.labels.npy", allow_pickle=False)
+        return labels
+
+    def _pixels(self) -> Pixels:
+        if not isinstance(self.codec, Pixels):
+            raise UsageError(f"this dataset holds no pictures: it is of kind {self.kind}", where=self.path)
+        return self.codec
+
     def units_per_token(self) -> float:
-        """Of the training split: bytes of text, or notes, that a token stands for on average."""
+        """Of the training split: bytes of text, notes, or pictures that a token stands for on average."""
+        if isinstance(self.codec, Pixels):
+            return 1 / math.prod(self.codec.shape)
         train = self.info["splits"]["train"]
         if self.codec.unit == "byte":
             return float(train["bytes"]) / max(int(train["tokens"]), 1)
@@ -239,10 +282,11 @@ def _check_shape(info: dict[str, Any], where: Path) -> None:
     """Refuse a description that is sealed but does not describe a dataset."""
     counts = ("documents", "tokens", "bytes")
     splits = info.get("splits")
+    labels = (".labels.npy",) if info.get("kind") == "image" else ()
     whole = (
         isinstance(info.get("kind"), str)
         and isinstance(info.get("files"), dict)
-        and {f"{split}{end}" for split in SPLITS for end in (".tokens", ".documents.npy")}
+        and {f"{split}{end}" for split in SPLITS for end in (".tokens", ".documents.npy", *labels)}
         <= set(info["files"])
         and isinstance(splits, dict)
         and all(isinstance(splits.get(split), dict) for split in SPLITS)

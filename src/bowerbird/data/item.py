@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,11 +14,13 @@ class Item:
     only its final one has `last` set. Pieces are cut at a line end where there is one.
     """
 
-    content: str
+    content: Any
+    """A text, or a picture: (H, W, C) uint8."""
     origin: str
     """The path as the user gave it; a member or row follows `#`: `a.zip#b/c.txt`, `poems.csv#12`."""
     licence: str | None = None
     label: str | None = None
+    """What marks a text as a chat; of a picture, its class where the source itself names it."""
     piece: int = 0
     last: bool = True
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bowerbird.base.errors import DataError
 from bowerbird.data.item import Rejected
+from bowerbird.data.split import SplitConfig
 
 NAME = "ledger.jsonl"
 _KEPT, _REJECTED = b"+", b"-"
@@ -73,3 +75,43 @@ class Ledger:
 def _line(content: Mapping[str, Any]) -> bytes:
     # A file name that is not UTF-8 holds lone surrogates: "\\udcff" in JSON's own escape.
     return (json.dumps(content, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+
+
+def refuse_unusable(ledger: Ledger, usable: int, sources: Sequence[str], noun: str) -> None:
+    """Refuse to go on with nothing, or without a file that was asked for by name.
+
+    Raises:
+        DataError: says what is missing, and why.
+    """
+    if not usable:
+        if not ledger.rejected:
+            raise DataError(f"no {noun} found in {', '.join(sources)}", where=sources[0])
+        raise DataError(
+            f"nothing here can be used: {ledger.rejected} of {ledger.rejected} items were refused",
+            where=_listed(ledger.examples, ledger.rejected),
+        )
+    if ledger.named_rejections:
+        count = len(ledger.named_rejections)
+        raise DataError(
+            f"{count} of the {len(sources)} sources named cannot be used",
+            where=_listed(ledger.named_rejections[:3], count),
+            hint="--skip-bad goes on without them",
+        )
+
+
+def _listed(refused: Sequence[Rejected], count: int) -> str:
+    listed = ", ".join(f"{refusal.origin} ({refusal.reason})" for refusal in refused)
+    return listed if count <= len(refused) else f"{listed}, and {count - len(refused)} more"
+
+
+def warnings(
+    ledger: Ledger, splits: Mapping[str, int], config: SplitConfig, noun: str = "documents"
+) -> list[str]:
+    """What the user should know of what was left out; `splits` are how many each split has."""
+    told = []
+    if ledger.rejected:
+        told.append(f"{ledger.rejected} source items were not used; {NAME} in the dataset says why")
+    empty = [split for split in ("valid", "test") if getattr(config, split) and not splits[split]]
+    if empty:
+        told.append(f"too few {noun} for a {' and a '.join(empty)} split")
+    return told

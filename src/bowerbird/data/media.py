@@ -1,4 +1,7 @@
-"""The shelf of media: what preparing a dataset does differently for texts and for melodies."""
+"""The shelf of media: what preparing a dataset does differently for texts and for melodies.
+
+Pictures are prepared by `prepare_images`: of their line only the noun and the codec are read.
+"""
 
 from __future__ import annotations
 
@@ -43,4 +46,5 @@ MEDIA: Shelf[Medium] = Shelf(
     "kind",
     text=Medium("texts", "auto", clean=True, essence=str, seam=None),
     melody=Medium("melodies", "notes", clean=False, essence=melody_essence, seam="|"),
+    image=Medium("pictures", "pixels", clean=False, essence=str, seam=None),
 )

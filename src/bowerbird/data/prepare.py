@@ -3,49 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from bowerbird.base.config import Config
-from bowerbird.base.errors import DataError
 from bowerbird.base.files import whole_folder
 from bowerbird.data.cleaning import STEPS
-from bowerbird.data.cleaning.step import CleanConfig, Step, chain
+from bowerbird.data.cleaning.step import Step, chain
 from bowerbird.data.codecs import CodecConfig, learn_codec
 from bowerbird.data.collect import Collection
 from bowerbird.data.dataset import SPLITS, DatasetWriter
-from bowerbird.data.item import Rejected
-from bowerbird.data.ledger import NAME as LEDGER
-from bowerbird.data.ledger import Ledger
+from bowerbird.data.ledger import refuse_unusable, warnings
 from bowerbird.data.media import MEDIA, Medium
-from bowerbird.data.normaliser import Normaliser
+from bowerbird.data.prepare_config import PrepareConfig, Progress
+from bowerbird.data.prepare_images import prepare_images
 from bowerbird.data.sources.gather import gather
-from bowerbird.data.sources.source import GatherConfig
-from bowerbird.data.split import SplitConfig, at_seams, cut_points, split_documents
+from bowerbird.data.split import at_seams, cut_points, split_documents
 from bowerbird.data.spool import Spool
 
-Progress = Callable[[str, int], None]
-"""Told the stage (gather, duplicates, codec, encode) and how many items or documents it has done."""
+__all__ = ["PrepareConfig", "Progress", "cleaner", "prepare"]
 
 _MOST_NOTES = 20
 _REPORT_EVERY = 100
-
-
-class PrepareConfig(Config):
-    """Everything about how a dataset is made. It is written into the dataset."""
-
-    seed: int = Field(default=1, ge=0)
-    """Of the split, and of the order in which documents are learnt from."""
-    gather: GatherConfig = Field(default_factory=GatherConfig)
-    clean: CleanConfig = Field(default_factory=CleanConfig)
-    normalise: Normaliser = Field(default_factory=Normaliser)
-    split: SplitConfig = Field(default_factory=SplitConfig)
-    codec: CodecConfig = Field(default_factory=CodecConfig)
 
 
 def cleaner(config: PrepareConfig, medium: Medium = MEDIA["text"]) -> Step:
@@ -79,8 +61,6 @@ def prepare(
         MissingExtra: what is asked for needs a package that is not installed.
     """
     medium = MEDIA[kind]
-    if config.codec.name == "auto":
-        config = config.model_copy(update={"codec": config.codec.model_copy(update={"name": medium.codec})})
     notes: list[str] = []
     found = gather(
         sources,
@@ -89,12 +69,16 @@ def prepare(
         kind=kind,
     )
     named = () if skip_bad else [os.path.expanduser(source) for source in sources]
-    similarity = config.clean.similarity if config.clean.near_duplicates else None
     tell = on_progress or (lambda stage, count: None)
+    if kind == "image":
+        return prepare_images(found, out, config, sources=sources, named=named, notes=notes, tell=tell)
+    if config.codec.name == "auto":
+        config = config.model_copy(update={"codec": config.codec.model_copy(update={"name": medium.codec})})
+    similarity = config.clean.similarity if config.clean.near_duplicates else None
     with whole_folder(out) as folder:
         with Collection(folder, cleaner(config, medium), similarity, named, medium.essence) as collection:
             collection.take_all(found, tell)
-            _check(collection, sources, medium.noun)
+            refuse_unusable(collection.ledger, len(collection.spool), sources, medium.noun)
             duplicates = collection.duplicates()
             tell("duplicates", len(duplicates))
             collection.ledger.finish(duplicates)
@@ -127,33 +111,9 @@ def prepare(
         "digest": content["digest"],
         "splits": splits,
         "split_bytes": split_bytes,
-        "warnings": _warnings(collection.ledger, splits, config.split),
+        "warnings": warnings(collection.ledger, splits, config.split),
         "notes": [*notes, *_vocabulary_note(config.codec, writer.codec.vocab_size)],
     }
-
-
-def _check(collection: Collection, sources: Sequence[str], noun: str) -> None:
-    """Refuse to go on with nothing, or without a file that was asked for by name."""
-    ledger = collection.ledger
-    if not len(collection.spool):
-        if not ledger.rejected:
-            raise DataError(f"no {noun} found in {', '.join(sources)}", where=sources[0])
-        raise DataError(
-            f"nothing here can be used: {ledger.rejected} of {ledger.rejected} items were refused",
-            where=_listed(ledger.examples, ledger.rejected),
-        )
-    if ledger.named_rejections:
-        count = len(ledger.named_rejections)
-        raise DataError(
-            f"{count} of the {len(sources)} sources named cannot be used",
-            where=_listed(ledger.named_rejections[:3], count),
-            hint="--skip-bad goes on without them",
-        )
-
-
-def _listed(refused: Sequence[Rejected], count: int) -> str:
-    listed = ", ".join(f"{refusal.origin} ({refusal.reason})" for refusal in refused)
-    return listed if count <= len(refused) else f"{listed}, and {count - len(refused)} more"
 
 
 def _encode(
@@ -209,13 +169,3 @@ def _vocabulary_note(wanted: CodecConfig, found: int) -> list[str]:
     if "vocab_size" not in wanted.model_fields_set or wanted.name == "bytes" or found >= wanted.vocab_size:
         return []
     return [f"the text supports {found:,} tokens, not the {wanted.vocab_size:,} asked for; so many are used"]
-
-
-def _warnings(ledger: Ledger, splits: dict[str, int], config: SplitConfig) -> list[str]:
-    warnings = []
-    if ledger.rejected:
-        warnings.append(f"{ledger.rejected} source items were not used; {LEDGER} in the dataset says why")
-    empty = [split for split in ("valid", "test") if getattr(config, split) and not splits[split]]
-    if empty:
-        warnings.append(f"too few documents for a {' and a '.join(empty)} split")
-    return warnings

@@ -11,9 +11,10 @@ from bowerbird.data.codecs.choice import choose_codec
 from bowerbird.data.codecs.codec import Codec, CodecConfig, Decoder, Texts
 from bowerbird.data.codecs.notes import Notes
 from bowerbird.data.codecs.pieces import Characters, Words
+from bowerbird.data.codecs.pixels import Pixels
 
 CODECS: Shelf[type[Codec]] = Shelf(
-    "codec", characters=Characters, bytes=Bytes, bpe=BytePairs, words=Words, notes=Notes
+    "codec", characters=Characters, bytes=Bytes, bpe=BytePairs, words=Words, notes=Notes, pixels=Pixels
 )
 
 __all__ = ["CODECS", "Codec", "CodecConfig", "Decoder", "learn_codec", "load_codec", "same_codec"]

@@ -45,14 +45,16 @@ class CodecConfig(Config):
 
 
 class Codec(Protocol):
-    """Learnt from training text only. `decode(encode(text)) == text` for every Unicode text; `notes` takes tunes."""
+    """Learnt from training text only. `decode(encode(text)) == text` for every Unicode text; `notes` takes tunes,
+    and `pixels` no text at all."""
 
     name: ClassVar[str]
     vocab_size: int
     byte_sizes: NDArray[np.float64]
-    """(vocab_size,) UTF-8 bytes each token stands for; markers stand for none. Of `notes`: notes."""
+    """(vocab_size,) UTF-8 bytes each token stands for; markers stand for none. Of `notes`: notes;
+    of `pixels`: nothing."""
     unit: ClassVar[str]
-    """What `byte_sizes` counts: `byte`, or `note`."""
+    """What `byte_sizes` counts: `byte`, `note`, or `image`."""
 
     @classmethod
     def learn(cls, texts: Texts, config: CodecConfig) -> Self: ...

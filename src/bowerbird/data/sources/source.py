@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ class GatherConfig(Config):
     """How source files are read."""
 
     column: str | None = None
-    """The column of a table, or the key of a JSON row, that holds the text; found by itself when absent."""
+    """The column of a table, or the key of a JSON row, that holds the text or the picture; found when absent."""
     each_line: bool = False
     """Every non-empty line of a text file is a document of its own: for lists of names or one-line poems."""
     encoding: str | None = None
@@ -66,10 +67,13 @@ class Opened:
 
     @property
     def suffix(self) -> str:
-        """`.txt`, `.tar.gz`, in lower case; empty when there is none."""
-        suffixes = [suffix.lower() for suffix in PurePosixPath(self.name.replace("\\", "/")).suffixes]
+        """`.txt`, `.tar.gz`, in lower case; empty when there is none. `x-idx3-ubyte.gz` has `.idx3-ubyte`."""
+        name = PurePosixPath(self.name.replace("\\", "/"))
+        suffixes = [suffix.lower() for suffix in name.suffixes]
         if suffixes[-2:] == [".tar", ".gz"]:
             return ".tar.gz"
+        if idx := re.search(r"[-.](idx\d-ubyte)(\.gz)?$", name.name.lower()):
+            return f".{idx[1]}"
         return suffixes[-1] if suffixes else ""
 
 

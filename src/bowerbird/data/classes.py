@@ -1,0 +1,74 @@
+"""Which class a picture is of: what its source says, or the name of the folder that it lies in."""
+
+from __future__ import annotations
+
+import os
+import re
+from array import array
+from collections.abc import Sequence
+
+_SEPARATOR = re.compile(r"/|(?<=\.zip)#|(?<=\.tar)#|(?<=\.tar\.gz)#|(?<=\.tgz)#", re.IGNORECASE)
+_ROW = re.compile(r".*#\d+")
+"""A row of a table is in no folder."""
+
+Folder = tuple[str, ...]
+Place = tuple[str | None, Folder]
+"""A source and the folders down from it; (None, (class,)) where the class was told."""
+
+
+class Classes:
+    """Remembers where pictures came from, and tells their classes once all are known.
+
+    Folders are classes where two or more folders of a source have pictures, and none of these has another
+    one in it; what all of them lie in does not matter.
+    """
+
+    def __init__(self, sources: Sequence[str]):
+        self._roots = sorted((os.path.expanduser(source) for source in sources), key=len, reverse=True)
+        self._keys: dict[Place, int] = {}
+        self._pictures = array("q")
+        """The number of its place in `_keys`, for each picture."""
+
+    def add(self, origin: str, label: str | None) -> None:
+        """The next picture, with the class that its source tells, if it tells one."""
+        key: Place = (None, (label,)) if label else self._place(origin)
+        self._pictures.append(self._keys.setdefault(key, len(self._keys)))
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def of_all(self) -> list[str | None]:
+        """The class of every picture in the order they were added."""
+        names = {self._keys[key]: name for key, name in self._named().items()}
+        return [names.get(key) for key in self._pictures]
+
+    def _place(self, origin: str) -> Place:
+        if not _ROW.fullmatch(origin):
+            for root in self._roots:
+                rest = origin.removeprefix(root)
+                if rest and rest != origin and (rest[0] in "/#" or root.endswith("/")):
+                    parts = _SEPARATOR.split(rest.lstrip("/#").replace("\\", "/"))
+                    return root, tuple(part for part in parts[:-1] if part not in ("", "."))
+        return None, ()
+
+    def _named(self) -> dict[Place, str]:
+        folders: dict[str, set[Folder]] = {}
+        for root, folder in self._keys:
+            if root is not None:
+                folders.setdefault(root, set()).add(folder)
+        classed = {root for root, inside in folders.items() if _are_classes(inside)}
+        return {
+            (root, folder): folder[-1]
+            for root, folder in self._keys
+            if folder and (root is None or root in classed)
+        }
+
+
+def _are_classes(folders: set[Folder]) -> bool:
+    nested = any(folder[:depth] in folders for folder in folders for depth in range(len(folder)))
+    return not nested and len({folder[-1] for folder in folders if folder}) > 1
+
+
+def in_order(names: set[str]) -> list[str]:
+    """Class names sorted; numbers by their size."""
+    return sorted(names, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
