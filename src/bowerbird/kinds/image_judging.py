@@ -5,7 +5,7 @@ N real pictures, M made ones, H height, W width, C channels, F features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,8 +18,9 @@ from bowerbird.base.device import mixed_seed
 from bowerbird.base.errors import UsageError
 from bowerbird.data.dataset import Dataset
 from bowerbird.evaluation.extractors import Extractor, extractors_for
+from bowerbird.evaluation.extractors.own import SECONDS, own
 from bowerbird.evaluation.fidelity import frechet, precision_recall
-from bowerbird.evaluation.image_evidence import FeatureSet, ImageEvidence
+from bowerbird.evaluation.image_evidence import ImageEvidence, feature_sets
 from bowerbird.kinds.image_batches import Pictures, shrunk
 from bowerbird.kinds.kind import Validation
 from bowerbird.models.gan import Generator
@@ -32,9 +33,11 @@ ENOUGH = 500
 """Held-out pictures from which a distance to them says something; with fewer, training pictures do."""
 MOST_REAL = 2000
 """Real pictures that a validation compares with."""
-MOST_EVIDENCE = 10_000
-"""Held-out pictures that an evaluation looks at, and training pictures whose features it needs."""
-_NEIGHBOURS = 5
+MOST_HELD_OUT, MOST_TRAINING = 10_000, 50_000
+"""Pictures that an evaluation looks at."""
+_AT_ONCE = 1024
+_SHARE, _LEAST_SECONDS = 0.08, 3.0
+"""Of a run's time that its dataset's extractor may take to learn."""
 _VALIDATION = 0x1A6E
 """Stirred into the seed of the noise that every validation makes its pictures of."""
 
@@ -46,17 +49,12 @@ class Ruler:
     extractor: Extractor
     real: NDArray[np.float32]
     """(N, F)"""
-    height: int
-    """Of the pictures that the extractor learnt from."""
 
 
-def get_ready(dataset: Dataset, seconds: float | None) -> None:
-    """Learn the dataset's own extractor if it has none yet; of a run's `seconds`, at most a part."""
-    own_extractor(dataset)
-
-
-def own_extractor(dataset: Dataset) -> Extractor:
-    return extractors_for(dataset, ["own"])[0]
+def get_ready(network: nn.Module, dataset: Dataset, seconds: float | None) -> None:
+    """Learn the dataset's own extractor if it has none yet, in a small part of a run's `seconds`, and use it once."""
+    own(dataset, seconds=SECONDS if seconds is None else min(SECONDS, max(seconds * _SHARE, _LEAST_SECONDS)))
+    _ruler(str(dataset.path), dataset.digest, cast(Generator, network).config.resolution)
 
 
 def validate(network: nn.Module, dataset: Dataset, most: int | None) -> Validation:
@@ -64,14 +62,12 @@ def validate(network: nn.Module, dataset: Dataset, most: int | None) -> Validati
     config = cast(Generator, network).config
     ruler = _ruler(str(dataset.path), dataset.digest, config.resolution)
     count = most or MOST_REAL
-    made = make(network, count, _classes(dataset, config.classes, count, _VALIDATION), _VALIDATION)
-    found = ruler.extractor.features(seen(made, ruler.height))
-    distance = float(frechet(ruler.real, found))
-    neighbours = min(_NEIGHBOURS, len(ruler.real) - 1, count - 1)
-    scores = {"fid": distance}
-    if neighbours > 0:
-        scores["recall"] = float(precision_recall(ruler.real, found, k=neighbours)[1])
-    return Validation(distance, scores, count)
+    labels = _classes(dataset.labels("train"), config.classes, count, _VALIDATION)
+    made = make(network, count, labels, _VALIDATION)
+    found = ruler.extractor.features(made)
+    distance = frechet(ruler.real, found)
+    _, recall = precision_recall(ruler.real, found)
+    return Validation(distance, {"fid": distance, "recall": recall}, count)
 
 
 @lru_cache(maxsize=2)
@@ -80,8 +76,8 @@ def _ruler(path: str, digest: str, side: int) -> Ruler:
     held_out = int(dataset.info["splits"]["valid"]["documents"])
     real = dataset.images("valid" if held_out >= ENOUGH else "train")
     chosen = some(len(real), MOST_REAL, _VALIDATION)
-    extractor, height = own_extractor(dataset), real.shape[1]
-    return Ruler(extractor, extractor.features(seen(shrunk(real[chosen], side), height)), height)
+    extractor = _seeing(own(dataset), real.shape[1])
+    return Ruler(extractor, extractor.features(shrunk(real[chosen], side)))
 
 
 def make(network: nn.Module, count: int, labels: NDArray[np.int64] | None, seed: int) -> Pictures:
@@ -103,11 +99,10 @@ def some(total: int, most: int, seed: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(seed).choice(total, most, replace=False))
 
 
-def _classes(dataset: Dataset, classes: int, count: int, seed: int) -> NDArray[np.int64] | None:
-    """(M,) classes as often as the training pictures have them; None where the model knows none."""
+def _classes(labels: NDArray[np.int32], classes: int, count: int, seed: int) -> NDArray[np.int64] | None:
+    """(M,) classes as often as the (N,) labels have them; None where the model knows none."""
     if not classes:
         return None
-    labels = dataset.labels("train")
     known = labels[(labels >= 0) & (labels < classes)]
     noise = np.random.default_rng([seed, classes])
     return (noise.choice(known, count) if len(known) else noise.integers(classes, size=count)).astype(
@@ -130,32 +125,38 @@ def gather_evidence(
             f"the model makes pictures of {config.channels} channels, and these have {codec.channels}",
             where=dataset.path,
         )
-    training_labels = dataset.labels("train")
-    real = dataset.images(split)
-    held_out = some(len(real), MOST_EVIDENCE, seed)
-    training = shrunk(dataset.images("train"), config.resolution)
-    chosen = _classes(dataset, config.classes, samples, mixed_seed(seed))
+    extractors = [_seeing(extractor, int(codec.height)) for extractor in extractors_for(dataset)]
+    held_out, training = dataset.images(split), dataset.images("train")
+    judged = shrunk(held_out[some(len(held_out), MOST_HELD_OUT, seed)], config.resolution)
+    shown = some(len(training), MOST_TRAINING, seed)
+    learnt_from = shrunk(training if len(shown) == len(training) else training[shown], config.resolution)
+    labels = dataset.labels("train")[shown]
+    alike = codec.classes == cast(Any, model.codec).classes
+    chosen = _classes(labels if alike else labels[:0], config.classes, samples, mixed_seed(seed))
     made = make(model.network, samples, chosen, mixed_seed(seed, _VALIDATION))
-    judged = shrunk(real[held_out], config.resolution)
-    shown = some(len(training), MOST_EVIDENCE, seed)
-    height = int(codec.height)
-    features = {
-        extractor.name: FeatureSet(
-            real=extractor.features(seen(judged, height)),
-            training=extractor.features(seen(training[shown], height)),
-            samples=extractor.features(seen(made, height)),
-        )
-        for extractor in extractors_for(dataset)
-    }
     return ImageEvidence(
         kind="image",
         seed=seed,
         split=split,
         real=judged,
-        training=training,
+        training=learnt_from,
         samples=made,
-        sample_labels=chosen,
-        labels=training_labels,
+        features=feature_sets(extractors, judged, learnt_from, made),
+        sample_labels=chosen if alike else None,
+        labels=labels,
         classes=codec.classes,
-        features=features,
+        classify=next((one.classify for one in extractors if one.classify is not None), None),
     )
+
+
+def _seeing(extractor: Extractor, height: int) -> Extractor:
+    """An extractor that takes pictures of the model's size, and enlarges some at a time."""
+
+    def features(made: Pictures) -> NDArray[np.float32]:
+        parts = [made[at : at + _AT_ONCE] for at in range(0, max(len(made), 1), _AT_ONCE)]
+        return np.concatenate([extractor.features(seen(part, height)) for part in parts])
+
+    classify = extractor.classify
+    if classify is None:
+        return replace(extractor, features=features)
+    return replace(extractor, features=features, classify=lambda made: classify(seen(made, height)))

@@ -147,5 +147,5 @@ class Kind:
     """What ships is an average of the network that learns, not that network itself."""
     watch: Callable[[Mapping[str, Any]], Watch] | None = None
     """From its state in a checkpoint (empty at first) to what watches a learner beside the coach."""
-    get_ready: Callable[[Dataset, float | None], None] = lambda dataset, seconds: None
-    """(dataset, seconds in all) -> makes what validation needs and keeps it, before the first one is timed."""
+    get_ready: Callable[[nn.Module, Dataset, float | None], None] = lambda network, dataset, seconds: None
+    """(network, dataset, seconds in all): makes what validation needs and keeps it, before the first is timed."""

@@ -124,7 +124,7 @@ class Training:
             parameters = sum(parameter.numel() for parameter in self.network.parameters())
             for warning in self.kind.warnings(self.dataset, parameters):
                 self.journal.write(event="warning", step=0, message=warning)
-        self.kind.get_ready(self.dataset, self.timing.budget)
+        self.kind.get_ready(self.network, self.dataset, self.timing.budget)
         if self.step == 0:
             self.evaluate()
         if self.timing.deadline is not None:
