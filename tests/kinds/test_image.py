@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +14,8 @@ from pydantic import ValidationError
 from tests.pictures import SIDE, TINY_GAN, new_model, shape, write_dataset
 
 import bowerbird as bb
-from bowerbird.base.errors import UnknownName, UsageError
+from bowerbird.base.digest import sealed
+from bowerbird.base.errors import CorruptFile, UnknownName, UsageError
 from bowerbird.data.codecs.pixels import Pixels
 from bowerbird.data.dataset import Dataset
 from bowerbird.kinds import KINDS, image_sizes
@@ -204,3 +207,15 @@ def test_another_dataset_is_brought_to_the_models_size_and_classes(model: Any, t
     assert same.path == tmp_path / "same"
     assert nothing["pictures"] == 0
     assert not (tmp_path / "unused").exists()
+
+
+def test_a_bundle_whose_classes_do_not_fit_its_network_is_refused(model: Any, tmp_path: Path) -> None:
+    for change in ({"classes": 5}, {"channels": 4}, {"resolution": 17}, {"nothing": 1}):
+        copy = tmp_path / "".join(change)
+        shutil.copytree(model.bundle.path, copy)
+        told = json.loads((copy / "bundle.json").read_text())
+        told["config"]["model"].update(change)
+        told.pop("digest")
+        (copy / "bundle.json").write_text(json.dumps(sealed(told)))
+        with pytest.raises(CorruptFile):
+            bb.load(copy)
