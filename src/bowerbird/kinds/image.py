@@ -227,7 +227,6 @@ IMAGE = Kind(
     about=about,
     together=together,
     readable=False,
-    averaged=True,
     watch=GANCoach,
     get_ready=get_ready,
 )

@@ -58,7 +58,10 @@ def get_ready(network: nn.Module, dataset: Dataset, seconds: float | None) -> No
 
 
 def validate(network: nn.Module, dataset: Dataset, most: int | None) -> Validation:
-    """FID and recall of pictures made of the same noise each time, by the dataset's own extractor."""
+    """How far off pictures made of the same noise each time are, by the dataset's own extractor.
+
+    Of the scores, diversity is the spread of what is made as a share of that of real pictures.
+    """
     config = cast(Generator, network).config
     ruler = _ruler(str(dataset.path), dataset.digest, config.resolution)
     count = most or MOST_REAL
@@ -67,7 +70,8 @@ def validate(network: nn.Module, dataset: Dataset, most: int | None) -> Validati
     found = ruler.extractor.features(made)
     distance = frechet(ruler.real, found)
     _, recall = precision_recall(ruler.real, found)
-    return Validation(distance, {"fid": distance, "recall": recall}, count)
+    spread = np.sqrt(found.var(0).sum() / max(ruler.real.var(0).sum(), 1e-12))
+    return Validation(distance, {"fid": distance, "recall": recall, "diversity": float(spread)}, count)
 
 
 @lru_cache(maxsize=2)

@@ -19,7 +19,7 @@ class ImageRun(Config):
     """Of everything random in the run."""
     batch_size: int = Field(32, ge=2)
     """Pictures a step looks at, and as many that it makes."""
-    model: GANConfig
+    model: GANConfig = GANConfig()
     learner: AdversarialConfig = AdversarialConfig()
     freeze: tuple[str, ...] = ()
     """Parts of the critic that do not learn: beginnings of parameter names."""

@@ -59,15 +59,28 @@ class Reader(Protocol):
         ...
 
 
+class Finding(Protocol):
+    """What is wrong with a learner."""
+
+    @property
+    def message(self) -> str:
+        """A whole sentence, with what is done about it."""
+        ...
+
+    def apply(self, learner: Any) -> None:
+        """Do it."""
+        ...
+
+
 class Watch(Protocol):
-    """Looks after what a learner's numbers tell of, beside the coach, and mends it. Its state is plain numbers."""
+    """Looks after a learner by the numbers it tells, beside the coach. Its state is plain numbers."""
 
     def note(self, stats: Mapping[str, float]) -> None:
         """Take note of a step."""
         ...
 
-    def judge(self, step: int, scores: Mapping[str, float], learner: Any) -> list[str]:
-        """After an evaluation: what is wrong and what was changed in the learner, each a whole sentence."""
+    def judge(self, step: int, scores: Mapping[str, float]) -> Sequence[Finding]:
+        """What an evaluation, and the steps before it, tell of."""
         ...
 
     def state(self) -> dict[str, Any]: ...
@@ -143,9 +156,7 @@ class Kind:
     """Files that show several samples at once, by name."""
     readable: bool = True
     """A sample can be shown as text; else it is of use as a file only."""
-    averaged: bool = False
-    """What ships is an average of the network that learns, not that network itself."""
-    watch: Callable[[Mapping[str, Any]], Watch] | None = None
-    """From its state in a checkpoint (empty at first) to what watches a learner beside the coach."""
+    watch: Callable[..., Watch] | None = None
+    """What watches a learner beside the coach, new or, with what its state holds, as it was in a checkpoint."""
     get_ready: Callable[[nn.Module, Dataset, float | None], None] = lambda network, dataset, seconds: None
     """(network, dataset, seconds in all): makes what validation needs and keeps it, before the first is timed."""

@@ -88,6 +88,7 @@ def begin(
         "step": 0,
         "pace": {"knots": pace.knots, "last_step": pace.last_step},
         "coach": Coach(patience=None).state(),
+        **({"watch": kind.watch().state()} if kind.watch else {}),
         "mean_loss": None,
         "seconds": 0.0,
         "seconds_left": minutes * 60 if minutes is not None else None,

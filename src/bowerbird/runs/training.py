@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import threading
 import time
@@ -59,8 +58,7 @@ class Training:
         self.sitting = sitting
         self.pace = Pace()
         self.coach = Coach(patience=self.config.patience)
-        self.watch = self.kind.watch({}) if self.kind.watch else None
-        self._average = copy.deepcopy(network) if self.kind.averaged else None
+        self.watch = self.kind.watch() if self.kind.watch else None
         self.step = 0
         self.spent = 0.0
         self.began = clock()
@@ -92,7 +90,7 @@ class Training:
         self.pace = Pace(knots, state["pace"]["last_step"])
         self.coach = Coach(**{**state["coach"], "patience": self.config.patience})
         if self.kind.watch:
-            self.watch = self.kind.watch(state.get("watch") or {})
+            self.watch = self.kind.watch(**state["watch"])
         self._mean_loss = math.nan if state["mean_loss"] is None else float(state["mean_loss"])
         self.spent = float(state["seconds"])
         self.saver.last_saved = self.step
@@ -231,13 +229,14 @@ class Training:
     def evaluate(self) -> Validation:
         """Look at held-out text, let the coach judge, and save; the best so far is marked."""
         began = self.clock()
-        found = self.kind.validate(self._shipped(), self.dataset, self.timing.quick_tokens)
+        found = self.kind.validate(self.network, self.dataset, self.timing.quick_tokens)
         self.timing.evaluate_seconds, self.timing.tokens_validated = self.clock() - began, found.tokens
         self._last_evaluated = self.step
         comparable = self._mean_loss if self.kind.measure == "loss" else math.inf
         warnings = self.coach.judge(self.step, comparable, found.loss)
-        if self.watch:
-            warnings += self.watch.judge(self.step, found.scores, self.learner)
+        for finding in self.watch.judge(self.step, found.scores) if self.watch else ():
+            finding.apply(self.learner)
+            warnings.append(finding.message)
         scores = {f"valid_{name}": value for name, value in found.scores.items()}
         self.journal.write(event="evaluate", step=self.step, seconds=self.seconds(), **scores)
         for warning in warnings:
@@ -255,13 +254,6 @@ class Training:
         self._last_evaluation = self._last_log = self.clock()
         self._steps_logged = self.step
         return found
-
-    def _shipped(self) -> nn.Module:
-        """The network with the weights that ship."""
-        if self._average is None:
-            return self.network
-        self._average.load_state_dict(dict(self.learner.shipped()))
-        return self._average
 
     def save(self, best: dict[str, float] | None = None) -> None:
         """Save this step's checkpoint, once: what was saved is never written over."""
