@@ -64,4 +64,4 @@ def shrunk(pictures: Pictures, side: int) -> Pictures:
     times, channels = own // side, pictures.shape[-1]
     blocks = np.asarray(pictures).reshape(-1, side, times, side, times, channels)
     sums = blocks.sum((2, 4), dtype=np.uint32)
-    return ((sums + times * times // 2) // (times * times)).astype(np.uint8)
+    return np.asarray((sums + times * times // 2) // (times * times), np.uint8)

@@ -52,10 +52,9 @@ def walk(begin: NDArray[np.float32], end: NDArray[np.float32], frames: int) -> N
     angle = np.arccos(np.clip(cosine, -1.0, 1.0))
     if np.sin(angle) < 1e-6:
         return ((1 - shares) * a + shares * b).astype(np.float32)
-    there = (
-        np.sin((1 - shares) * angle) * a / lengths[0] + np.sin(shares * angle) * b / lengths[1]
-    ) / np.sin(angle)
-    return (there * ((1 - shares) * lengths[0] + shares * lengths[1])).astype(np.float32)
+    shares_of = np.sin((1 - shares) * angle) / lengths[0], np.sin(shares * angle) / lengths[1]
+    directions = (shares_of[0] * a + shares_of[1] * b) / np.sin(angle)
+    return np.asarray(directions * ((1 - shares) * lengths[0] + shares * lengths[1]), np.float32)
 
 
 def latents(job: ImageJob, size: int) -> NDArray[np.float32]:
