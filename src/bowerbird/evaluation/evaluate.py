@@ -12,12 +12,13 @@ from bowerbird.base.errors import DataError, UsageError
 from bowerbird.evaluation import baselines as simple
 from bowerbird.evaluation.bootstrap import RESAMPLES, resampled_ratios
 from bowerbird.evaluation.evidence import Evidence
+from bowerbird.evaluation.image_evidence import ImageEvidence
 from bowerbird.evaluation.metrics import METRICS
 from bowerbird.evaluation.report import MAIN_SCORES, Passage, Score, finite, in_words
 
 
 def evaluate(
-    evidence: Evidence, *, metrics: Sequence[str] | None = None, baselines: bool = True
+    evidence: Evidence | ImageEvidence, *, metrics: Sequence[str] | None = None, baselines: bool = True
 ) -> tuple[list[Score], list[Score], list[Passage]]:
     """Scores, baseline scores, and the copied passages the scores point at.
 
@@ -43,7 +44,7 @@ def evaluate(
                 )
     scores = [score for metric in chosen for score in metric.measure(evidence)]
     simpler = simple.BASELINES.get(evidence.kind)
-    beside = simpler(evidence) if baselines and simpler else []
+    beside = simpler(evidence) if baselines and simpler and isinstance(evidence, Evidence) else []
     passages = [passage for score in scores for passage in score.passages]
     return scores, beside, passages
 
@@ -51,15 +52,16 @@ def evaluate(
 def compare(
     scores_a: Sequence[Score],
     scores_b: Sequence[Score],
-    bits_a: ArrayLike,
-    bits_b: ArrayLike,
-    sizes: ArrayLike,
+    bits_a: ArrayLike | None,
+    bits_b: ArrayLike | None,
+    sizes: ArrayLike | None,
     *,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Model A against model B, a row for each score both have; bits per byte or note by a paired bootstrap.
 
-    Both models' bits are resampled with the same units, so what makes a unit hard for both cancels out.
+    Both models' bits are resampled with the same units, so what makes a unit hard for both cancels out. Models of
+    pictures give no bits (None): all their scores stand side by side.
 
     Args:
         scores_a, scores_b: what `evaluate` gave for each.
@@ -74,7 +76,10 @@ def compare(
     Raises:
         DataError: the two were not judged on the same units.
     """
-    a, b, size = (np.asarray(values, np.float64) for values in (bits_a, bits_b, sizes))
+    a, b, size = (
+        np.zeros(0) if values is None else np.asarray(values, np.float64)
+        for values in (bits_a, bits_b, sizes)
+    )
     if not a.shape == b.shape == size.shape:
         raise DataError(
             f"the two models were not judged on the same held-out units ({len(a):,}, {len(b):,}, {len(size):,})",
@@ -83,7 +88,7 @@ def compare(
     other = {score.name: score for score in scores_b}
     rows = []
     for score in scores_a:
-        if score.name in MAIN_SCORES:
+        if score.name in MAIN_SCORES and sizes is not None:
             rows.append(_paired(score, a, b, size, seed))
         elif score.name in other:
             rows.append(_side_by_side(score, other[score.name]))

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from bowerbird.base.errors import MissingExtra
+from bowerbird.evaluation.pictures import data_uri, sheet
 from bowerbird.evaluation.plots import Bar, bars, histogram
 from bowerbird.evaluation.report import (
     MAIN_SCORES,
+    Pair,
     Passage,
     Report,
     Score,
@@ -36,12 +38,30 @@ NAMES = {
     "duration_distance": "Distance in lengths",
     "bar_position_distance": "Distance in places in the bar",
     "ngram_bits_per_note": "N-grams of note events, Kneser-Ney",
+    "fid": "Frechet distance (FID)",
+    "kid": "Kernel distance (KID)",
+    "precision": "Precision",
+    "recall": "Recall",
+    "density": "Density",
+    "coverage": "Coverage",
+    "class_distance": "Distance in classes",
+    "classes_made": "Classes made",
+    "class_accuracy": "Right class",
+    "copied_share": "Copies of training pictures",
 } | {f"distinct_{n}": f"Distinct {n}-grams" if n > 1 else "Distinct words" for n in range(1, 5)}
 """What a reader sees for the names of scores."""
-_IN_TILES = (*MAIN_SCORES, "novelty", "longest_copy")
-_CONTENT = {"melody": "tunes"}
+_IN_TILES = (*MAIN_SCORES, "novelty", "longest_copy", "precision", "recall", "copied_share")
+_SHARE_OF = {
+    "novelty": "new",
+    "copied_share": "of samples",
+    "precision": "of samples",
+    "recall": "of pictures",
+}
+"""What stands after a share in its tile."""
+_CONTENT = {"melody": "tunes", "image": "pictures"}
 """What a split of a kind holds; of the others, text."""
 _SHOWN_SAMPLES = 3
+_SHOWN_PICTURES = 64
 
 
 def html(report: Report) -> str:
@@ -54,7 +74,9 @@ def html(report: Report) -> str:
         _scores(report),
         _spread(report),
         _copied(report),
-        _samples(report.samples),
+        _nearest(report.scores),
+        _samples(report.texts),
+        _pictures(report),
         _computed(report),
         _foot(report),
     ]
@@ -91,7 +113,7 @@ def _tiles(report: Report) -> str:
         below = f"95 % interval {below}" if below else ""
         if name not in MAIN_SCORES and finite(score.reference) is not None:
             below = f"{_held_out(report)}: {_number(score.reference, score.unit)}"
-        unit = score.unit if score.unit != "share" else "new"
+        unit = score.unit if score.unit != "share" else _SHARE_OF.get(name, "")
         tiles.append(
             f'<div class="tile"><div class="name">{_text(_name(name))}</div><div class="value">'
             f"{_number(score.value, score.unit)} <small>{_text(unit)}</small></div>"
@@ -193,7 +215,7 @@ def _figure(draw: Callable[[], str], caption: str) -> str:
 def _copied(report: Report) -> str:
     if not report.passages:
         return ""
-    pairs = "\n".join(_pair(passage, report.samples) for passage in report.passages)
+    pairs = "\n".join(_pair(passage, report.texts) for passage in report.passages)
     if report.kind == "melody":
         head = "Nearest to the training tunes"
         words = (
@@ -238,6 +260,39 @@ def _samples(samples: Sequence[str]) -> str:
     return f"<h2>Samples</h2>\n{''.join(shown)}{rest}"
 
 
+def _nearest(scores: Sequence[Score]) -> str:
+    """The samples nearest to training pictures, beside them, of the first score that knows any."""
+    pairs = next((score.pairs for score in scores if score.pairs), ())
+    if not pairs:
+        return ""
+    words = (
+        "Each sample here is one of those that come nearest to a training picture; that picture stands at its"
+        " right. Alike in kind is as it should be; the same picture says that the model recites."
+    )
+    shown = "".join(_side_by_side(pair) for pair in pairs)
+    return f'<h2>Nearest to the training pictures</h2>\n<p>{words}</p>\n<div class="pictures">{shown}</div>'
+
+
+def _side_by_side(pair: Pair) -> str:
+    share = f", {pair.distance / pair.typical:.2f} of the usual distance" if pair.typical > 0 else ""
+    words = f"sample {pair.sample + 1} | training picture {pair.training + 1}{share}"
+    drawn = data_uri(sheet([pair.made, pair.learnt], 2))
+    return f'<figure><img alt="{_text(words)}" src="{drawn}"><figcaption>{_text(words)}</figcaption></figure>'
+
+
+def _pictures(report: Report) -> str:
+    pictures = report.pictures
+    if pictures is None:
+        return ""
+    shown = pictures[:_SHOWN_PICTURES]
+    words = f"the first {len(shown):,} of {len(pictures):,} samples, none chosen"
+    drawn = data_uri(sheet(list(shown), 8))
+    return (
+        f'<h2>Samples</h2>\n<figure><img class="sheet" alt="{words}" src="{drawn}">'
+        f"<figcaption>{words[0].upper()}{words[1:]}.</figcaption></figure>"
+    )
+
+
 def _computed(report: Report) -> str:
     rows = "".join(
         f"<dt>{_text(_name(score.name))} <code>{_text(score.name)}</code></dt><dd>{_text(score.note)}</dd>"
@@ -256,6 +311,8 @@ def _content(report: Report) -> str:
 
 
 def _held_out(report: Report) -> str:
+    if report.kind == "image":
+        return "reference"
     return f"{_text(report.split)} {_content(report)} {'themselves' if report.kind in _CONTENT else 'itself'}"
 
 
@@ -275,6 +332,9 @@ def _plain(value: Any) -> str:
 
 
 def _name(name: str) -> str:
+    base, _, extractor = name.rpartition("_")
+    if name not in NAMES and base in NAMES:
+        return f"{NAMES[base]}, by {extractor}"
     return NAMES.get(name, name.replace("_", " "))
 
 
@@ -284,6 +344,8 @@ def _number(value: float | None, unit: str) -> str:
         return "–"
     if unit == "share":
         return f"{100 * value:.1f} %"
+    if unit == "distance":
+        return f"{value:.4g}"
     return f"{value:,.0f}" if unit in ("characters", "notes") else f"{value:.3f}"
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bowerbird.evaluation.evidence import Floats
 
@@ -33,6 +34,24 @@ class Passage:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """A generated picture beside the training picture nearest to it."""
+
+    sample: int
+    """Which sample, counted from 0."""
+    training: int
+    """Which training picture, counted from 0."""
+    distance: float
+    """Between their features."""
+    typical: float
+    """The median distance of a held-out picture to the training picture nearest to it."""
+    made: NDArray[np.uint8] = field(compare=False, repr=False)
+    """(H, W, C), the sample."""
+    learnt: NDArray[np.uint8] = field(compare=False, repr=False)
+    """(H, W, C), the training picture."""
+
+
+@dataclass(frozen=True)
 class Score:
     """One number about a model, with what is needed to trust it."""
 
@@ -51,6 +70,8 @@ class Score:
     """The same measure on held-out text of the same length, where that means something."""
     passages: tuple[Passage, ...] = ()
     """Copied stretches behind the number; they go into the report, not into the score's JSON."""
+    pairs: tuple[Pair, ...] = ()
+    """Pictures behind the number, the nearest first; they go onto the page alone."""
 
     def to_json(self) -> dict[str, Any]:
         low, high = (finite(end) for end in self.interval) if self.interval else (None, None)
@@ -78,7 +99,8 @@ class Report:
     split: str
     scores: Sequence[Score]
     baselines: Sequence[Score] = ()
-    samples: Sequence[str] = ()
+    samples: Sequence[str] | NDArray[np.uint8] = ()
+    """Texts, or pictures (N, H, W, C); pictures are shown on the page and are not in the JSON."""
     passages: Sequence[Passage] = ()
     comparison: Sequence[Mapping[str, Any]] | None = None
     """The rows of `compare`, when a second model was judged on the same units."""
@@ -93,6 +115,16 @@ class Report:
     dataset: Mapping[str, Any] = field(default_factory=dict)
     """The data judged on, in words for a reader: name, digest, sizes."""
 
+    @property
+    def texts(self) -> Sequence[str]:
+        """The samples, where they are texts."""
+        return () if isinstance(self.samples, np.ndarray) else self.samples
+
+    @property
+    def pictures(self) -> NDArray[np.uint8] | None:
+        """(N, H, W, C) the samples, where they are pictures and there are any."""
+        return self.samples if isinstance(self.samples, np.ndarray) and len(self.samples) else None
+
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values only: no NaN, no infinity."""
         value: dict[str, Any] = {
@@ -104,7 +136,7 @@ class Report:
             "dataset": dict(self.dataset),
             "scores": [score.to_json() for score in self.scores],
             "baselines": [score.to_json() for score in self.baselines],
-            "samples": list(self.samples),
+            "samples": list(self.texts),
             "passages": [asdict(passage) for passage in self.passages],
             "created": self.created,
             "created_by": self.created_by,
@@ -115,8 +147,8 @@ class Report:
         return value
 
 
-MAIN_SCORES = ("bits_per_byte", "bits_per_note")
-"""What the model spends on held-out content, one for each kind; models are compared by it."""
+MAIN_SCORES = ("bits_per_byte", "bits_per_note", "fid")
+"""What the model spends on held-out content, or how far from it its samples are; models are compared by it."""
 
 
 def main_score(scores: Iterable[Score]) -> Score | None:
@@ -135,7 +167,9 @@ def finite(value: float | None) -> float | None:
 
 
 def per_unit(bits: Any, sizes: Any) -> Floats:
-    """(units,) bits per byte, or per note, of each unit that has any."""
+    """(units,) bits per byte, or per note, of each unit that has any; none where the model gives no bits."""
+    if bits is None or sizes is None:
+        return np.zeros(0)
     bits, sizes = np.asarray(bits, np.float64), np.asarray(sizes, np.float64)
     kept = sizes > 0
     return np.asarray(bits[kept] / sizes[kept], np.float64)

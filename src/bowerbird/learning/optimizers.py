@@ -56,11 +56,13 @@ def restore_optimizer(
         prefix = f"{name}/"
         found = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
         if found:
-            optimizer.state[parameter] = {
-                key: value.clone().to(
-                    "cpu" if key == "step" and parameter.device.type == "cpu" else parameter.device
-                )
-                for key, value in found.items()
-            }
+            optimizer.state[parameter] = {key: _laid_out(value, parameter) for key, value in found.items()}
         else:
             optimizer.state.pop(parameter, None)
+
+
+def _laid_out(value: Tensor, parameter: nn.Parameter) -> Tensor:
+    """A copy in memory as the parameter is, which fused kernels take for granted and files do not keep."""
+    if value.shape != parameter.shape:
+        return value.clone().to(parameter.device)
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from bowerbird.evaluation.evidence import Evidence
 from bowerbird.evaluation.report import Score
 
 
 @dataclass(frozen=True)
 class Metric:
-    measure: Callable[[Evidence], list[Score]]
+    measure: Callable[[Any], list[Score]]
+    """Given the evidence of its kinds: `Evidence`, or `ImageEvidence`."""
     kinds: tuple[str, ...]
     about: str
     """One line for `bowerbird list metrics`."""
