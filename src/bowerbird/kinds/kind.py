@@ -13,6 +13,8 @@ from bowerbird.base.config import Config
 from bowerbird.base.device import Precision
 from bowerbird.data.codecs import Codec
 from bowerbird.data.dataset import Dataset
+from bowerbird.evaluation.evidence import Evidence
+from bowerbird.evaluation.image_evidence import ImageEvidence
 from bowerbird.learning.loop import Learner
 from bowerbird.sampling.session import FinishReason, Session
 
@@ -147,7 +149,7 @@ class Kind:
     """(model, request) -> a reader of its chunks."""
     render: Callable[[Any, Any], dict[str, bytes]]
     """(request, sample) -> the files of a sample by suffix, the main one first."""
-    gather_evidence: Callable[..., Any]
+    gather_evidence: Callable[..., Evidence | ImageEvidence]
     judged_samples: int
     """How many samples an evaluation makes unless it is told."""
     about: Callable[[Any, Any, int], dict[str, str]] = nothing_to_tell

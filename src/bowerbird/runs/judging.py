@@ -14,6 +14,7 @@ from bowerbird.base.files import read_json, write_json, write_whole
 from bowerbird.data.dataset import Dataset
 from bowerbird.evaluation.evaluate import compare, evaluate
 from bowerbird.evaluation.evidence import Evidence
+from bowerbird.evaluation.image_evidence import ImageEvidence
 from bowerbird.evaluation.page import html
 from bowerbird.evaluation.report import Report, per_unit
 from bowerbird.kinds.loaded import Model
@@ -59,7 +60,7 @@ def judge(model: Model, dataset: Dataset, rival: Model | None, config: JudgeConf
         passages=passages,
         comparison=comparison,
         against=rival.name if rival else None,
-        unit_bits=None if evidence.bits is None else per_unit(evidence.bits, evidence.sizes),
+        unit_bits=per_unit(evidence.bits, evidence.sizes),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         created_by=f"bowerbird {__version__}",
         dataset={"path": str(dataset.path), "digest": dataset.digest, "splits": dataset.info["splits"]},
@@ -118,7 +119,9 @@ def known_scores(model: Model) -> dict[str, float]:
     return {f"valid_{name}": value for name, value in run.best()["scores"].items()}
 
 
-def _evidence(model: Model, dataset: Dataset, split: str, config: JudgeConfig, seed: int) -> Evidence:
+def _evidence(
+    model: Model, dataset: Dataset, split: str, config: JudgeConfig, seed: int
+) -> Evidence | ImageEvidence:
     return model.kind.gather_evidence(
         model,
         dataset,
