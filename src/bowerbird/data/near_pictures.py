@@ -116,4 +116,6 @@ def _differences(
     numbers, places = np.unique(pairs, return_inverse=True)
     thumbnails = _resized(pictures(numbers), THUMBNAIL)
     first, second = places.reshape(pairs.shape).T
-    return np.abs(thumbnails[first] - thumbnails[second]).mean(axis=(1, 2, 3)).astype(np.float64)
+    apart = np.abs(thumbnails[first] - thumbnails[second])
+    means: NDArray[np.float64] = apart.mean(axis=(1, 2, 3), dtype=np.float64)
+    return means
