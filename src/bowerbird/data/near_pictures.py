@@ -20,7 +20,7 @@ MOST_DIFFERENCE = 4.0
 """Of 255: thumbnails whose colours differ by less on average are of the same picture."""
 
 THUMBNAIL = 16
-MOST_NEIGHBOURS = 2048
+MOST_NEIGHBOURS = 512
 """A picture is compared with at most so many that share a band with it: those with the nearest numbers."""
 
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
