@@ -52,7 +52,7 @@ def _waves() -> NDArray[np.float32]:
 def _resized(pictures: Picture, side: int) -> NDArray[np.float32]:
     """(N, S, S, C) to (N, side, side, C): areas averaged, or pixels repeated."""
     count, here, _, channels = pictures.shape
-    if here < side:
+    if here <= side:
         return pictures.repeat(side // here, axis=1).repeat(side // here, axis=2).astype(np.float32)
     block = here // side
     areas = pictures.reshape(count, side, block, side, block, channels)
