@@ -96,7 +96,7 @@ def fewer(whole: Dataset, count: int, folder: Path, dataset: str) -> Dataset:
     known = labels[labels >= 0]
     chosen = np.flatnonzero(labels == np.bincount(known).argmax()) if len(known) else np.arange(len(pictures))
     held, settings = split_exactly(count, len(chosen) - count)
-    if held < 5:
+    if held < 6:
         raise UsageError(f"--small {count} leaves none of {len(chosen)} pictures to judge by", where=dataset)
     folder.mkdir(parents=True)
     for number, place in enumerate(chosen[: count + held].tolist()):
