@@ -18,7 +18,7 @@ LOOKED_AT = 1000
 """Pictures of one look during training, as many as our own runs make."""
 CHUNK = 500
 BLOCKS, BLOCK = 50, 250
-"""The most blocks, and pictures in one, that the interval of the kernel distance is had from: ten or more."""
+"""The most blocks, and pictures in one, that the interval of the kernel distance is had from; ten blocks if it can."""
 Features = NDArray[np.float32]
 
 
@@ -52,7 +52,7 @@ def scores(dataset: Dataset, real: Pictures, made: Pictures) -> dict[str, dict[s
 
 
 def compared(real: Features, made: Features) -> dict[str, float]:
-    size = max(2, min(BLOCK, len(real) // 10, len(made) // 10))
+    size = min(BLOCK, max(BLOCK // 5, min(len(real), len(made)) // 10))
     kid, low, high = kernel_distance(real, made, blocks=BLOCKS, size=size, rng=np.random.default_rng(0))
     precision, recall = precision_recall(real, made)
     found = {"fid": frechet(real, made), "kid": kid, "kid_low": low, "kid_high": high}
