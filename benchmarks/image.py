@@ -156,8 +156,9 @@ def generate(bench: Bench, *, again: bool) -> None:
         for cell in bench.place.cells()
         if (cell["set"], cell["seed"]) == (name, 1) and cell["scores"]
     }
-    models = {contestant: bench.model(name, 1, contestant) for contestant in bench.contestants}
-    models = {contestant: path for contestant, path in models.items() if contestant in done}
+    models = {
+        contestant: bench.model(name, 1, contestant) for contestant in CONTESTANTS if contestant in done
+    }
     if not models and not again:
         return
     if not models:

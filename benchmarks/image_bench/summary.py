@@ -177,7 +177,7 @@ def score_row(name: str, scores: Mapping[str, Any], seeds: int) -> list[str]:
         told(scores["fid"]),
         f"{spread[0]:.3f} .. {spread[1]:.3f} ({seeds})" if spread and seeds else "-",
         told(thousand[0], "{:.2f}"),
-        f"{told(thousand[1], '{:.2f}')} .. {told(thousand[2], '{:.2f}')}",
+        "-" if thousand[1] is None else "{:.2f} .. {:.2f}".format(*thousand[1:]),
         told(scores["precision"]),
         told(scores["recall"]),
     ]
