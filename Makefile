@@ -1,15 +1,16 @@
 # Every target sets itself up: Python 3.11 or later and make are all that is needed.
 PYTHON ?= python3
-# Folder with tinyshakespeare/input.txt and names/names.txt, for bench-text; without it, the demo texts.
+# Folder with tinyshakespeare/input.txt and names/names.txt, for bench-text, and fashion-mnist/, for bench-image;
+# without it, the demo texts and icons.
 DATA ?=
-# More options for it, as BENCH="--texts chat --seeds 1".
+# More options for them, as BENCH="--texts chat --seeds 1" or BENCH="--sets icons-32 --small 100".
 BENCH ?=
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-slow lint check format bench-text docs clean
+.PHONY: help demo dev test test-slow lint check format bench-text bench-image docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -60,6 +61,9 @@ format: $(VENV)/.dev ## put the code into its one form
 
 bench-text: $(VENV)/.dev ## compare the text models with baselines at equal time (hours; it can be stopped and goes on)
 	@$(BIN)/python benchmarks/text.py $(if $(DATA),--data "$(DATA)") $(BENCH)
+
+bench-image: $(VENV)/.dev ## compare the image models with baselines at equal time (hours; it can be stopped and goes on)
+	@$(BIN)/python benchmarks/image.py $(if $(DATA),--data "$(DATA)") $(BENCH)
 
 docs: $(VENV)/.dev ## write the parts of the docs that are made from the code
 	@$(BIN)/python docs/generate.py

@@ -18,9 +18,10 @@ from typing import Any
 
 from bowerbird.base.errors import BowerbirdError, NotFound, UnknownName, UsageError
 from bowerbird.base.files import write_json
-from text_bench.running import CONTESTANTS, VARIANTS, Bench, Failed, processors
-from text_bench.summary import decode_lines, machine_lines, probe_lines, read, show, write_summary
+from text_bench.running import CONTESTANTS, VARIANTS, Bench
+from text_bench.summary import decode_lines, machine_lines, probe_lines, show, write_summary
 from text_bench.texts import sources_of
+from workplace import Failed, processors, read
 
 LENGTHS = "1:4000,64:200,256:200"
 
@@ -104,7 +105,7 @@ def probe(bench: Bench, text: str) -> str:
 
 def probe_one(bench: Bench, text: str, variant: str) -> dict[str, Any]:
     try:
-        found, _ = bench.job(
+        found, _ = bench.place.job(
             "probe",
             f"probe-{variant.replace(' ', '-')}",
             dataset=bench.dataset(text, "transformer"),
@@ -121,7 +122,7 @@ def train_all(bench: Bench) -> list[str]:
     failures: list[str] = []
     for text in bench.texts:
         bench.prepare(text)
-    done = {(cell["text"], cell["seed"], cell["contestant"]) for cell in bench.cells()}
+    done = {(cell["text"], cell["seed"], cell["contestant"]) for cell in bench.place.cells()}
     for seed in range(1, bench.seeds + 1):
         for text in bench.texts:
             for contestant in bench.contestants:
@@ -151,7 +152,7 @@ def decode(bench: Bench, lengths: dict[str, int], *, again: bool) -> None:
     if again or set(read(path).get("contestants", {})) != set(models):
         path.unlink(missing_ok=True)
     dataset = bench.dataset(text, "transformer")
-    bench.kept("decode", "decode", dataset=dataset, models=models, lengths=lengths, repeats=3)
+    bench.place.kept("decode", "decode", dataset=dataset, models=models, lengths=lengths, repeats=3)
 
 
 def run(given: list[str]) -> int:
@@ -161,7 +162,7 @@ def run(given: list[str]) -> int:
     failures: list[str] = []
     if not options.summary_only:
         bench.claim()
-        machine = bench.kept("machine", "describe")
+        machine = bench.place.kept("machine", "describe")
         for line in machine_lines(machine):
             show(line)
         if options.command == "decode":

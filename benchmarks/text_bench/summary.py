@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from bowerbird.base.errors import NotFound
 from bowerbird.base.files import write_json
+from workplace import read, read_lines
 
 NAMES = {"ours": "bowerbird", "transformer": "transformer", "lstm": "nn.LSTM"}
 COLOURS = {"ours": "#c2410c", "transformer": "#35618f", "lstm": "#6b8e23"}
@@ -64,16 +64,6 @@ def write_summary(out: Path) -> list[str]:
         lines += ["", *decode_lines(decoded)]
     picture = f"{out / 'curves.png'}" if drawn else "no picture: pip install 'bowerbird[eval]'"
     return [*lines, "", f"{out / 'summary.json'}, {picture}"]
-
-
-def read(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON objects of a file, one a line. A line that was cut short is left out."""
-    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 def gathered(cells: Sequence[Cell], text: Mapping[str, Any], peaks: Mapping[str, float]) -> dict[str, Any]:

@@ -1,0 +1,129 @@
+"""Where a benchmark works: a folder of finished cells, and a process of its own for each piece of work.
+
+This side imports neither torch nor numpy: a child's peak memory counts what its parent held when it was started.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bowerbird.base.errors import BowerbirdError
+from bowerbird.base.files import write_json
+
+_ERROR = re.compile(r"error: |[\w.]*(Error|Exception|Interrupt)\b")
+"""How the line of a log begins that says what went wrong."""
+
+
+class Failed(BowerbirdError):
+    """A child process did not do its work."""
+
+
+@dataclass(frozen=True)
+class Child:
+    """What a process cost: seconds from start to end, and its peak resident memory in bytes."""
+
+    seconds: float
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """The folder of a benchmark, the threads that everyone gets, and the script whose workers do its jobs."""
+
+    out: Path
+    threads: int
+    script: Path
+
+    @property
+    def cells_path(self) -> Path:
+        return self.out / "cells.jsonl"
+
+    def log(self, name: str) -> Path:
+        return self.out / "logs" / f"{name}.log"
+
+    def cells(self) -> list[dict[str, Any]]:
+        """What is done. A line that was cut short is left out, and its cell done again."""
+        return read_lines(self.cells_path)
+
+    def add(self, cell: dict[str, Any]) -> None:
+        """Append a finished cell as one line, on the disk when this returns."""
+        with self.cells_path.open("a+b") as file:
+            if file.tell() and not self.cells_path.read_bytes().endswith(b"\n"):
+                file.write(b"\n")
+            file.write(json.dumps(cell).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def child(self, command: list[str], log: str) -> Child:
+        """Run a command with this benchmark's threads and wait for it; its output goes into a log.
+
+        Raises:
+            Failed: it ended with an error.
+        """
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("BOWERBIRD_")}
+        environment = {
+            **kept,
+            "OMP_NUM_THREADS": str(self.threads),
+            "CUDA_VISIBLE_DEVICES": "",  # everyone on the processor
+            "BOWERBIRD_WORKSPACE": str(self.out / "workspace"),
+        }
+        path = self.log(log)
+        began = time.monotonic()
+        with path.open("wb") as file:
+            process = subprocess.Popen(
+                command, stdout=file, stderr=file, stdin=subprocess.DEVNULL, env=environment
+            )
+            try:
+                _, status, usage = os.wait4(process.pid, 0)
+            except KeyboardInterrupt:
+                process.wait()  # it was told too, and saves what it has
+                raise
+        seconds = time.monotonic() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            told = [line for line in lines if _ERROR.match(line)] or lines
+            raise Failed(f"{log}: {told[-1] if told else f'exit {process.returncode}'}", where=path)
+        unit = 1 if sys.platform == "darwin" else 1024
+        return Child(seconds, usage.ru_maxrss * unit)
+
+    def job(self, name: str, log: str, /, **arguments: Any) -> tuple[dict[str, Any], Child]:
+        """Have a worker do a job; returns what it found and what it cost."""
+        answer = self.out / "logs" / f"{log}.json"
+        answer.unlink(missing_ok=True)
+        told = json.dumps(arguments, default=str)
+        child = self.child([sys.executable, str(self.script), "worker", name, told, str(answer)], log)
+        found = json.loads(answer.read_text(encoding="utf-8"))
+        answer.unlink()
+        return found, child
+
+    def kept(self, name: str, job: str, /, **arguments: Any) -> dict[str, Any]:
+        """What a job found, from `NAME.json` if it was done before."""
+        path = self.out / f"{name}.json"
+        if not path.exists():
+            found, _ = self.job(job, name, **arguments)
+            write_json(path, found)
+        return read(path)
+
+
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON objects of a file, one a line. A line that was cut short is left out."""
+    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
