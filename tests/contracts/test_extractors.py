@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.evaluation.toy_pictures import bars, toy
 from torch import nn
 
 from bowerbird.base.errors import UnknownName
 from bowerbird.evaluation.extractors import EXTRACTORS, Extractor, extractors_for
 from bowerbird.evaluation.extractors import own as own_module
 from bowerbird.evaluation.extractors.inception import VARIABLE
-from tests.evaluation.toy_pictures import bars, toy
 
 
 class StandIn(nn.Module):

@@ -1,4 +1,4 @@
-"""Every loss on the shelf: it pulls both networks in the right direction, has the values the papers give, stays finite."""
+"""Every loss on the shelf: it pulls the right way, has the values of the papers, stays finite."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import pytest
 
 from bowerbird.evaluation.evaluate import evaluate
 from bowerbird.evaluation.evidence import Evidence
+from bowerbird.evaluation.image_evidence import FeatureSet, ImageEvidence
 from bowerbird.evaluation.metrics import METRICS
 
 
@@ -91,17 +92,72 @@ MELODIES = {
     "a number beyond all bounds": melodies([ONE_NOTE], [f"K0:major M4/4 | 0:60:{'9' * 5000}"], [ONE_NOTE]),
     "a very long note": melodies([ONE_NOTE], ["K0:major M64/1 " + "| " * 200 + "0:60:6000"], [ONE_NOTE]),
 }
+
+
+def pictures(
+    held_out: int, samples: int, training: int, *, classes: int = 3, same: bool = False
+) -> ImageEvidence:
+    """Pictures of noise, or all the same; two extractors: the colours of four pixels, and the mean colour."""
+    rng = np.random.default_rng(5)
+
+    def noise(count: int) -> np.ndarray:
+        return (
+            np.full((count, 8, 8, 3), 7, np.uint8)
+            if same
+            else rng.integers(0, 256, (count, 8, 8, 3), np.uint8)
+        )
+
+    real, learnt, made = noise(held_out), noise(training), noise(samples)
+    features = {
+        "own": FeatureSet(
+            *(each[:, :2, :2].reshape(len(each), 12) / np.float32(255) for each in (real, learnt, made))
+        ),
+        "mean": FeatureSet(
+            *(each.reshape(len(each), 64, 3).mean(1, np.float32) for each in (real, learnt, made))
+        ),
+    }
+    names = tuple(f"class {number}" for number in range(classes))
+    return ImageEvidence(
+        "image",
+        7,
+        "test",
+        real,
+        learnt,
+        made,
+        features,
+        sample_labels=np.arange(samples) % classes if classes else None,
+        labels=np.arange(training) % classes if classes else None,
+        classes=names,
+        classify=(lambda shown: shown[:, 0, 0, 0].astype(np.int64) % classes) if classes else None,
+    )
+
+
+PICTURES = {
+    "ordinary": pictures(60, 50, 90),
+    "nothing at all": pictures(0, 0, 0),
+    "no samples": pictures(20, 0, 30),
+    "one sample": pictures(20, 1, 30),
+    "nothing held out": pictures(0, 20, 30),
+    "one held out": pictures(1, 20, 30),
+    "no training pictures": pictures(20, 20, 0),
+    "fewer training pictures than samples": pictures(30, 40, 5),
+    "two of each": pictures(2, 2, 2),
+    "no classes": pictures(20, 20, 30, classes=0),
+    "all the same": pictures(30, 30, 30, same=True),
+}
 FITTING = [
     pytest.param(name, evidence, id=f"{name}-{title}")
     for name, metric in METRICS.items()
-    for kind, table in (("text", EVIDENCE), ("melody", MELODIES))
+    for kind, table in (("text", EVIDENCE), ("melody", MELODIES), ("image", PICTURES))
     if kind in metric.kinds
     for title, evidence in table.items()
 ]
 
 
 @pytest.mark.parametrize(("name", "evidence"), FITTING)
-def test_every_score_is_a_finite_number_or_none_with_its_sample_size(name: str, evidence: Evidence) -> None:
+def test_every_score_is_a_finite_number_or_none_with_its_sample_size(
+    name: str, evidence: Evidence | ImageEvidence
+) -> None:
     for score in METRICS[name].measure(evidence):
         assert isinstance(score.n, int)
         assert score.n >= 0
@@ -122,7 +178,7 @@ def test_every_score_is_a_finite_number_or_none_with_its_sample_size(name: str, 
 @pytest.mark.parametrize("name", METRICS)
 def test_the_same_evidence_gives_the_same_scores(name: str) -> None:
     metric = METRICS[name]
-    for kind, table in (("text", EVIDENCE), ("melody", MELODIES)):
+    for kind, table in (("text", EVIDENCE), ("melody", MELODIES), ("image", PICTURES)):
         if kind in metric.kinds:
             assert metric.measure(table["ordinary"]) == metric.measure(table["ordinary"])
 
@@ -144,11 +200,20 @@ MAIN = {
         "copied_tunes",
         "ngram_bits_per_note",
     },
+    "image": {
+        f"{name}{suffix}"
+        for name in ("fid", "kid", "precision", "recall", "density", "coverage", "copied_share")
+        for suffix in ("", "_mean")
+    },
 }
 
 
-@pytest.mark.parametrize("evidence", [*EVIDENCE.values(), *MELODIES.values()], ids=[*EVIDENCE, *MELODIES])
-def test_all_metrics_and_baselines_together_stand_any_evidence(evidence: Evidence) -> None:
+@pytest.mark.parametrize(
+    "evidence",
+    [*EVIDENCE.values(), *MELODIES.values(), *PICTURES.values()],
+    ids=[*EVIDENCE, *MELODIES, *(f"pictures: {title}" for title in PICTURES)],
+)
+def test_all_metrics_and_baselines_together_stand_any_evidence(evidence: Evidence | ImageEvidence) -> None:
     scores, baselines, passages = evaluate(evidence)
     names = [score.name for score in [*scores, *baselines]]
     assert len(names) == len(set(names))

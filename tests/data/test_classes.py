@@ -33,6 +33,14 @@ def test_folders_around_all_do_not_matter_and_splits_share_their_classes() -> No
     assert classes(["a.zip"], "a.zip#a/cat/1.png", "a.zip#a/dog/1.png") == ["cat", "dog"]
     found = classes(["d"], "d/train/cat/1.png", "d/test/cat/1.png", "d/train/dog/1.png")
     assert found == ["cat", "cat", "dog"]
+    assert classes(["d"], "d/train/1.png", "d/test/1.png") == [None, None]
+
+
+def test_folders_of_one_name_in_different_folders_are_told_apart() -> None:
+    found = classes(["d"], "d/all/Latin/01/a.png", "d/all/Latin/02/a.png", "d/all/Greek/01/a.png")
+    assert found == ["Latin/01", "Latin/02", "Greek/01"]
+    found = classes(["d"], "d/train/Latin/01/a.png", "d/Test/Latin/01/b.png", "d/train/Greek/01/a.png")
+    assert found == ["Latin/01", "Latin/01", "Greek/01"]
 
 
 def test_an_archive_is_a_folder_and_a_hash_in_a_name_is_none() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import lzma
 import struct
 import sys
 import zipfile
@@ -97,17 +98,19 @@ def idx(pixels: NDArray[np.uint8]) -> bytes:
     return head + pixels.tobytes()
 
 
-def mnist(folder: Path, packed: bool = False, labels: NDArray[np.uint8] | None = None) -> Path:
-    end, pack = (".gz", gzip.compress) if packed else ("", bytes)
-    path = folder / f"train-images-idx3-ubyte{end}"
-    path.write_bytes(pack(idx(DIGITS)))
+PACK = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}
+
+
+def mnist(folder: Path, packed: str = "", labels: NDArray[np.uint8] | None = None) -> Path:
+    path = folder / f"train-images-idx3-ubyte{packed}"
+    path.write_bytes(PACK[packed](idx(DIGITS)))
     if labels is not None:
-        (folder / f"train-labels-idx1-ubyte{end}").write_bytes(pack(idx(labels)))
+        (folder / f"train-labels-idx1-ubyte{packed}").write_bytes(PACK[packed](idx(labels)))
     return path
 
 
-@pytest.mark.parametrize("packed", [True, False])
-def test_idx_pictures_have_the_labels_beside_them(packed: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("packed", PACK)
+def test_idx_pictures_have_the_labels_beside_them(packed: str, tmp_path: Path) -> None:
     path = mnist(tmp_path, packed, np.array([3, 1, 4, 1, 5], np.uint8))
     read = items(tmp_path)
     assert [item.label for item in read] == ["3", "1", "4", "1", "5"]

@@ -56,6 +56,14 @@ def test_of_a_moving_picture_the_first_frame_is_taken() -> None:
     assert found[5, 5].tolist() == [255, 0, 0]
 
 
+def test_of_a_picture_with_depth_from_a_telephone_the_first_is_taken() -> None:
+    two = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    for one in two:
+        one.paste((255, 255, 255), (0, 0, 8, 8))
+    found = read(two[0], "MPO", save_all=True, append_images=two[1:])
+    assert found[12, 12].tolist() == pytest.approx([254, 0, 0], abs=3)
+
+
 def test_grey_palette_and_deep_pictures_become_colours() -> None:
     grey = COLOURED[..., 0]
     as_grey = np.repeat(grey[..., None], 3, axis=2)

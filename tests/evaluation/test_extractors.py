@@ -10,13 +10,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tests.evaluation.toy_pictures import Toy, bars, toy
 
 from bowerbird.base.errors import DataError, MissingExtra, Refused
 from bowerbird.evaluation.extractors import EXTRACTORS, gradients, stored
 from bowerbird.evaluation.extractors import own as own_module
 from bowerbird.evaluation.extractors.own import VARIANCE, contrast, own, train, view
 from bowerbird.evaluation.fidelity import frechet
-from tests.evaluation.toy_pictures import Toy, bars, toy
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save
+from tests.evaluation.toy_pictures import Toy, toy
 
 from bowerbird.base.digest import digest_bytes, sealed
 from bowerbird.base.errors import BowerbirdError, CorruptFile, NotFound
@@ -20,7 +21,6 @@ from bowerbird.base.files import read_json, write_json
 from bowerbird.evaluation.extractors.inception import VARIABLE, build
 from bowerbird.evaluation.extractors.own import own
 from bowerbird.evaluation.extractors.stored import RECORD, WEIGHTS
-from tests.evaluation.toy_pictures import Toy, toy
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,10 @@ import os
 import re
 from array import array
 from collections.abc import Sequence
+from itertools import takewhile
 
 _SEPARATOR = re.compile(r"/|(?<=\.zip)#|(?<=\.tar)#|(?<=\.tar\.gz)#|(?<=\.tgz)#", re.IGNORECASE)
+_SPLITS = frozenset(("train", "training", "test", "testing", "val", "valid", "validation", "dev"))
 _ROW = re.compile(r".*#\d+")
 """A row of a table is in no folder."""
 
@@ -20,7 +22,8 @@ class Classes:
     """Remembers where pictures came from, and tells their classes once all are known.
 
     Folders are classes where two or more folders of a source have pictures, and none of these has another
-    one in it; what all of them lie in does not matter.
+    one in it. A class has the folder's own name; where that is the name of several, the names of those
+    around it too, but for what all lie in and for `train`, `test` and the like.
     """
 
     def __init__(self, sources: Sequence[str]):
@@ -52,21 +55,32 @@ class Classes:
         return None, ()
 
     def _named(self) -> dict[Place, str]:
+        named: dict[Place, str] = {}
         folders: dict[str, set[Folder]] = {}
         for root, folder in self._keys:
             if root is not None:
                 folders.setdefault(root, set()).add(folder)
-        classed = {root for root, inside in folders.items() if _are_classes(inside)}
-        return {
-            (root, folder): folder[-1]
-            for root, folder in self._keys
-            if folder and (root is None or root in classed)
-        }
+            elif folder:
+                named[None, folder] = folder[0]
+        for root, inside in folders.items():
+            named |= {(root, folder): name for folder, name in _class_names(inside).items()}
+        return named
 
 
-def _are_classes(folders: set[Folder]) -> bool:
-    nested = any(folder[:depth] in folders for folder in folders for depth in range(len(folder)))
-    return not nested and len({folder[-1] for folder in folders if folder}) > 1
+def _class_names(folders: set[Folder]) -> dict[Folder, str]:
+    """The class that each folder with pictures is; empty where they are none."""
+    if any(folder[:depth] in folders for folder in folders for depth in range(len(folder))):
+        return {}  # pictures beside a folder of pictures
+    own = {folder: folder[-1] for folder in folders if folder}
+    parents = zip(*(folder[:-1] for folder in folders), strict=False)
+    around = sum(1 for _ in takewhile(lambda parts: len(set(parts)) == 1, parents))
+    paths = {
+        folder: "/".join([part for part in folder[around:-1] if part.lower() not in _SPLITS] + [name])
+        for folder, name in own.items()
+    }
+    names = paths if len(set(paths.values())) > len(set(own.values())) else own
+    told = set(names.values())
+    return names if len(told) > 1 and not {name.lower() for name in told} <= _SPLITS else {}
 
 
 def in_order(names: set[str]) -> list[str]:

@@ -20,7 +20,7 @@ MOST_DIFFERENCE = 4.0
 """Of 255: thumbnails whose colours differ by less on average are of the same picture."""
 
 THUMBNAIL = 16
-MOST_NEIGHBOURS = 2048
+MOST_NEIGHBOURS = 512
 """A picture is compared with at most so many that share a band with it: those with the nearest numbers."""
 
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
@@ -52,7 +52,7 @@ def _waves() -> NDArray[np.float32]:
 def _resized(pictures: Picture, side: int) -> NDArray[np.float32]:
     """(N, S, S, C) to (N, side, side, C): areas averaged, or pixels repeated."""
     count, here, _, channels = pictures.shape
-    if here < side:
+    if here <= side:
         return pictures.repeat(side // here, axis=1).repeat(side // here, axis=2).astype(np.float32)
     block = here // side
     areas = pictures.reshape(count, side, block, side, block, channels)
@@ -116,4 +116,6 @@ def _differences(
     numbers, places = np.unique(pairs, return_inverse=True)
     thumbnails = _resized(pictures(numbers), THUMBNAIL)
     first, second = places.reshape(pairs.shape).T
-    return np.abs(thumbnails[first] - thumbnails[second]).mean(axis=(1, 2, 3)).astype(np.float64)
+    apart = np.abs(thumbnails[first] - thumbnails[second])
+    means: NDArray[np.float64] = apart.mean(axis=(1, 2, 3), dtype=np.float64)
+    return means

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Picture = NDArray[np.uint8]
 """(H, W, C)"""
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MOST_PIXELS = 64_000_000
 LONGEST_SIDE = 16_384
 SHORTEST_SIDE = 8

@@ -199,8 +199,8 @@ class Adversarial:
         new = 1 - 0.5 ** (self.batch_size / half_life)
         for mean, parameter in zip(self.network.parameters(), self.generator.parameters(), strict=True):
             mean.lerp_(parameter, new)
-        for mean, buffer in zip(self.network.buffers(), self.generator.buffers(), strict=True):
-            mean.copy_(buffer)
+        for held, buffer in zip(self.network.buffers(), self.generator.buffers(), strict=True):
+            held.copy_(buffer)
 
     def shipped(self) -> Arrays:
         return {name: value.detach() for name, value in self.network.state_dict().items()}

@@ -84,9 +84,9 @@ def _recoloured(images: Tensor, p: float) -> Tensor:
     images = images + brightness
     if images.shape[1] == 3:
         grey = images.mean(1, keepdim=True)
-        images = grey + (images - grey) * (1 + 2 * saturation)
+        images = images + (images - grey) * 2 * saturation
     middle = images.mean((1, 2, 3), keepdim=True)
-    return middle + (images - middle) * (1 + contrast)
+    return images + (images - middle) * contrast
 
 
 def _amounts(images: Tensor, p: float) -> Tensor:

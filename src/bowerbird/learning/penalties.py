@@ -18,7 +18,7 @@ def squared_slope(images: Tensor, logits_B: Tensor) -> Tensor:
     2018, arXiv:1801.04406, equations 9 and 10).
     """
     (slope,) = torch.autograd.grad(logits_B.sum(), images, create_graph=True)
-    return slope.float().square().flatten(1).sum(1)
+    return slope.square().flatten(1).sum(1)
 
 
 def r1_r2(images_2B: Tensor, logits_2B: Tensor) -> Tensor:

@@ -39,8 +39,8 @@ class FeatureNetwork(nn.Module):
         super().__init__()
         self.config = config
         widths = stage_widths(config)
-        # Above 32 pixels the first convolution strides too, for the time of a step is spent at the top.
-        first = 2 if config.resolution > 32 else 1
+        # Above 16 pixels the first convolution strides too, for the time of a step is spent at the top.
+        first = 2 if config.resolution > 16 else 1
         inputs = [config.channels, *widths[:-1]]
         self.stages = nn.ModuleList(
             nn.Sequential(*_convolution(given, width, first if not at else 2), *_convolution(width, width, 1))
@@ -83,7 +83,7 @@ class FeatureNetwork(nn.Module):
 
 def stage_widths(config: ExtractorConfig) -> list[int]:
     """Channels of each stage, from the largest resolution to the smallest."""
-    side = (config.resolution + 1) // 2 if config.resolution > 32 else config.resolution
+    side = (config.resolution + 1) // 2 if config.resolution > 16 else config.resolution
     halvings = max(1, side.bit_length() - 3)
     return [config.width * min(4, 1 << stage) for stage in range(halvings + 1)]
 

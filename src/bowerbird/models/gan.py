@@ -50,7 +50,7 @@ class Generator(nn.Module):
         self.classes = nn.Embedding(config.classes + 1, config.latent) if config.classes else None
         make: Callable[..., nn.Module] = ConvGenerator if config.shape == "conv" else ResidualGenerator
         self.body = make(inputs, generator_widths(config), config.channels)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stub
 
     def forward(self, z_BZ: Tensor, labels_B: Tensor | None = None) -> Tensor:
         """(B, C, R, R) in -1..1. A label of -1, like None, asks for no class in particular."""
@@ -77,7 +77,7 @@ class Discriminator(nn.Module):
             nn.init.normal_(self.classes.weight, std=features**-0.5)
             with torch.no_grad():
                 self.classes.weight[config.classes] = 0.0  # of no class: the score without the projection
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stub
 
     def forward(self, images: Tensor, labels_B: Tensor | None = None) -> Tensor:
         """(B,) float32 from (B, C, R, R) in -1..1. A label of -1, like None, is that of no known class."""

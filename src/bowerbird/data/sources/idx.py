@@ -1,4 +1,4 @@
-"""IDX files as MNIST's: `*-images-idx3-ubyte`, packed or not, with `*-labels-idx1-ubyte` beside it.
+"""IDX files as MNIST's (.gz and .xz too): `*-images-idx3-ubyte` with `*-labels-idx1-ubyte` beside it.
 
 A header of big-endian numbers (two zero bytes, 8 for bytes, the number of dimensions, then each of 4
 bytes), and the bytes row by row (LeCun, Cortes & Burges, http://yann.lecun.com/exdb/mnist).
@@ -7,6 +7,7 @@ bytes), and the bytes row by row (LeCun, Cortes & Burges, http://yann.lecun.com/
 from __future__ import annotations
 
 import gzip
+import lzma
 import os
 import re
 import struct
@@ -46,9 +47,16 @@ def read(opened: Opened, config: GatherConfig) -> Iterator[Item]:
 @contextmanager
 def _unpacked(opened: Opened) -> Iterator[BinaryIO]:
     with seekable(opened) as stream:
-        packed = stream.read(2) == b"\x1f\x8b"
+        head = stream.read(2)
         stream.seek(0)
-        yield cast(BinaryIO, gzip.GzipFile(fileobj=stream, mode="rb")) if packed else stream
+        if head == b"\x1f\x8b":
+            with gzip.GzipFile(fileobj=stream, mode="rb") as unpacked:
+                yield cast(BinaryIO, unpacked)
+        elif head == b"\xfd7":
+            with lzma.open(stream) as unpacked_xz:
+                yield cast(BinaryIO, unpacked_xz)
+        else:
+            yield stream
 
 
 def _header(stream: BinaryIO, dimensions: int) -> tuple[int, ...]:
@@ -68,8 +76,8 @@ def _labels(opened: Opened, count: int) -> bytes | None:
     """(count,) labels from the file beside this one, or None where there is none."""
     folder, name = os.path.split(opened.origin)
     name = re.sub("images", "labels", name, flags=re.IGNORECASE)
-    name = re.sub(r"idx3-ubyte(\.gz)?$", "idx1-ubyte", name, flags=re.IGNORECASE)
-    beside = [os.path.join(folder, name + packed) for packed in ("", ".gz")]
+    name = re.sub(r"idx3-ubyte(\.gz|\.xz)?$", "idx1-ubyte", name, flags=re.IGNORECASE)
+    beside = [os.path.join(folder, name + packed) for packed in ("", ".gz", ".xz")]
     path = next((path for path in beside if os.path.isfile(path)), None)
     if path is None or path == opened.origin:
         opened.tell("there are no labels beside these pictures")

@@ -72,7 +72,7 @@ class Opened:
         suffixes = [suffix.lower() for suffix in name.suffixes]
         if suffixes[-2:] == [".tar", ".gz"]:
             return ".tar.gz"
-        if idx := re.search(r"[-.](idx\d-ubyte)(\.gz)?$", name.name.lower()):
+        if idx := re.search(r"[-.](idx\d-ubyte)(\.gz|\.xz)?$", name.name.lower()):
             return f".{idx[1]}"
         return suffixes[-1] if suffixes else ""
 

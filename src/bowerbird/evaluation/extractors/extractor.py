@@ -78,9 +78,10 @@ def tiles(pictures: Pictures, size: int) -> Iterator[tuple[slice, Pictures]]:
 
 def on_white(pictures: Pictures) -> NDArray[np.float32]:
     """(N, H, W, 3) RGB from 0 to 1; what is transparent shows white, grey is repeated."""
-    numbers = np.asarray(pictures, np.float32) / np.float32(255)
+    numbers: NDArray[np.float32] = np.asarray(pictures, np.float32) / np.float32(255)
     if numbers.shape[-1] == 1:
         return np.repeat(numbers, 3, axis=-1)
     if numbers.shape[-1] == 4:
-        return numbers[..., :3] * numbers[..., 3:] + (1 - numbers[..., 3:])
+        colours, alpha = numbers[..., :3], numbers[..., 3:]
+        return np.asarray(colours * alpha + (1 - alpha), np.float32)
     return numbers

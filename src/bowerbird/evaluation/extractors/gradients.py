@@ -33,7 +33,7 @@ _ANGLES = 8
 _WAVES = 6
 """Coefficients to a side."""
 _SCALE = 10.0
-_TILE = 256
+_TILE = 64
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 Numbers = NDArray[np.float32]
@@ -81,15 +81,12 @@ def _edges(grey: Numbers) -> Numbers:
     strength = np.sqrt(down * down + across * across)
     # Each pixel votes for the two directions nearest to its own, in proportion.
     turned = np.arctan2(down, across) * (_ANGLES / np.pi) % _ANGLES
-    lower = np.floor(turned)
-    share = turned - lower
     step = _SIDE // _CELLS
     votes = []
     for angle in range(_ANGLES):
-        weight = np.where(lower % _ANGLES == angle, 1 - share, 0) + np.where(
-            (lower + 1) % _ANGLES == angle, share, 0
-        )
-        cells = (weight * strength).reshape(-1, _CELLS, step, _CELLS, step)
+        apart = np.abs(turned - angle)
+        weight = np.clip(1 - np.minimum(apart, _ANGLES - apart), 0, None) * strength
+        cells = weight.reshape(-1, _CELLS, step, _CELLS, step)
         votes.append(cells.sum(4).sum(2).reshape(len(grey), -1))
     found = np.concatenate(votes, axis=1)
     # The 1 keeps the noise of an all but empty picture from counting as much as edges.

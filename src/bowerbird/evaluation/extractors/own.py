@@ -211,7 +211,8 @@ def _accuracy(network: FeatureNetwork, dataset: PictureSet) -> dict[str, Any]:
 
 
 def _classified(network: FeatureNetwork, pictures: Pictures) -> NDArray[np.int64]:
-    return _computed(network, network, pictures, network.config.outputs).argmax(1)
+    logits = _computed(network, network, pictures, network.config.outputs)
+    return np.asarray(logits.argmax(1), np.int64)
 
 
 def _computed(
