@@ -153,6 +153,13 @@ def test_pieces_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> No
     assert (precision_recall(one, other), density_coverage(one, other)) == whole
 
 
+def test_rounding_takes_no_picture_out_of_a_ball_of_no_size() -> None:
+    rows = np.tile(np.random.default_rng(0).normal(size=(1, 77)) * 1e3, (40, 1))
+    others = np.random.default_rng(1).normal(size=(41, 77))
+    assert precision_recall(np.concatenate([rows, others]), rows)[0] == 1
+    assert (neighbour_radii(np.tile([[3.0, 4.0]], (9, 1)), 3) > 0).all()
+
+
 def test_radii_and_nearest_are_those_of_the_obvious_loop() -> None:
     rng = np.random.default_rng(0)
     points, among = rng.normal(size=(30, 4)) + 50, rng.normal(size=(40, 4)) + 50

@@ -13,7 +13,7 @@ from bowerbird.evaluation.evaluate import compare, evaluate
 from bowerbird.evaluation.extractors import gradients
 from bowerbird.evaluation.extractors.extractor import Extractor, Pictures
 from bowerbird.evaluation.image_evidence import ImageEvidence, feature_sets
-from bowerbird.evaluation.metrics.memorisation import ranked, verdict
+from bowerbird.evaluation.metrics.memorisation import memorisation, ranked, verdict
 from bowerbird.evaluation.report import Score, per_unit
 
 TRAINING, LABELS = bars(200, 1)
@@ -102,6 +102,8 @@ def test_a_collapsed_model_has_no_recall_and_no_coverage(fresh: Mapping[str, Sco
     assert value(collapsed["recall"]) < 0.1 < value(fresh["recall"])
     assert value(collapsed["coverage"]) < 0.3 < value(fresh["coverage"])
     assert value(collapsed["fid"]) > 5 * value(fresh["fid"])
+    for name in ("fid", "kid", "recall", "coverage"):  # the reference is of other pictures
+        assert reference(collapsed[name]) == reference(fresh[name])
 
 
 def test_copies_with_a_little_noise_are_judged_as_memorised_and_fresh_pictures_not(
@@ -120,6 +122,14 @@ def test_a_model_that_recites_now_and_then_is_found_too() -> None:
     mixed = judged(np.concatenate([FRESH[:75], copies(25)]))
     assert 0.2 < value(mixed["copied_share"]) < 0.35
     assert mixed["copied_share"].note.startswith("Memorised")
+
+
+def test_exact_copies_are_found_even_where_training_pictures_were_held_out_too() -> None:
+    leaked, samples = np.concatenate([TRAINING[:6], HELD_OUT]), TRAINING[50:80]
+    features = feature_sets([GRADIENTS], leaked, TRAINING, samples)
+    (score,) = memorisation(replace(evidence(samples), real=leaked, features=features))
+    assert value(score) == 1
+    assert score.note.startswith("Memorised")
 
 
 def test_the_nearest_pairs_are_kept_with_their_pictures() -> None:

@@ -49,6 +49,13 @@ def test_a_new_generator_without_modes_is_not_called_collapsed() -> None:
     assert watched([{"fid": 50.0, "recall": 0.0, "diversity": 0.01}] * 6)[1] == []
 
 
+def test_a_score_that_is_no_number_is_passed_over() -> None:
+    bad = {"fid": float("nan"), "recall": float("nan"), "diversity": float("inf")}
+    coach, verdicts = watched([bad, {"fid": 2.0, "recall": 0.4}, bad, bad, bad])
+    assert verdicts == []
+    assert (coach.best_fid, coach.best_recall, coach.best_diversity) == (2.0, 0.4, 0.0)
+
+
 def test_a_bad_evaluation_is_forgiven_once() -> None:
     assert watched([{"fid": 2.0}, {"fid": 30.0}, {"fid": 1.9}, {"fid": 30.0}, {"fid": 2.0}])[1] == []
 

@@ -67,7 +67,7 @@ class Score:
     note: str = ""
     """How the number was computed."""
     reference: float | None = None
-    """The same measure on held-out text of the same length, where that means something."""
+    """The same measure on held-out text of the same length, or on training pictures in the samples' place."""
     passages: tuple[Passage, ...] = ()
     """Copied stretches behind the number; they go into the report, not into the score's JSON."""
     pairs: tuple[Pair, ...] = ()

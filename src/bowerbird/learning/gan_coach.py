@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
@@ -81,8 +82,10 @@ class GANCoach:
     def judge(self, step: int, scores: Mapping[str, float]) -> list[Verdict]:
         """Judge from validation (`fid`, `recall`, `diversity`, as far as they are there); at most one a sort.
 
-        Diversity is the spread of samples as a share of that of real pictures.
+        Diversity is the spread of samples as a share of that of real pictures. A score that is no number is
+        as good as not there.
         """
+        scores = {name: value for name, value in scores.items() if math.isfinite(value)}
         seen = {
             "diverged": self._diverged(scores.get("fid")),
             "critic winning": f"it tells {(1 + self.sure) / 2:.0%} of real pictures from made ones"

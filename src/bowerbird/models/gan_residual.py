@@ -90,7 +90,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         inner = F.leaky_relu(self.mix(F.leaky_relu(self.widen(x), SLOPE)), SLOPE)
-        return x + self.narrow(inner)
+        change: Tensor = self.narrow(inner)
+        return x + change
 
 
 def _stage(width: int, stages: int) -> nn.Module:

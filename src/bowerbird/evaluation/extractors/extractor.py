@@ -58,7 +58,8 @@ class Extractor:
 class ExtractorPart:
     """An entry of the shelf: how to come by an extractor for a dataset."""
 
-    build: Callable[[PictureSet], Extractor]
+    build: Callable[[PictureSet, float], Extractor]
+    """From a dataset, and the seconds that training may take where there is any."""
     about: str
     """One line for a list of extractors."""
 

@@ -116,7 +116,8 @@ def _moments(colours: Numbers) -> Numbers:
     return np.asarray(np.concatenate([mean, np.sqrt((apart * apart).mean(2)), third], axis=1), np.float32)
 
 
-def build(dataset: PictureSet) -> Extractor:
+def build(dataset: PictureSet, seconds: float = 0.0) -> Extractor:
+    """The extractor for pictures with as many channels; it needs no training."""
     channels = int(dataset.images("train").shape[-1])
     recipe = [_VERSION, _SIDE, _CELLS, _ANGLES, _WAVES, _SCALE, channels]
     return Extractor(

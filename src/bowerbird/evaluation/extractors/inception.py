@@ -45,7 +45,7 @@ def at_hand() -> bool:
     return importlib.util.find_spec("torch_fidelity") is not None and weights_file().is_file()
 
 
-def build(dataset: PictureSet) -> Extractor:
+def build(dataset: PictureSet, seconds: float = 0.0) -> Extractor:
     """The extractor, the same for every dataset.
 
     Raises:

@@ -53,7 +53,7 @@ _unsaved: dict[str, tuple[Trained, str]] = {}
 
 
 def own(
-    dataset: PictureSet, *, seconds: float = SECONDS, steps: int | None = None, seed: int = 0
+    dataset: PictureSet, seconds: float = SECONDS, *, steps: int | None = None, seed: int = 0
 ) -> Extractor:
     """The dataset's extractor: the stored one, or else one trained now and stored.
 

@@ -69,7 +69,7 @@ def _score(evidence: ImageEvidence, name: str, extractor: str, features: Feature
 def _copies(distances: Floats, kept: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     """Which distances are below nearly all of the held-out pictures', or as good as none at all."""
     threshold = np.quantile(kept, 1 - NEARER_THAN, method="lower")
-    return (distances < threshold) | (distances <= 1e-6 * np.median(kept))
+    return (distances < threshold) | (distances <= 1e-5 * np.median(kept))
 
 
 def ranked(made: Floats, kept: Floats) -> float:
