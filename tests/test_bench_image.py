@@ -109,7 +109,7 @@ def test_the_penalty_is_of_a_slope_that_is_not_one(pictures: NDArray[np.uint8]) 
         torch.nn.init.zeros_(weight)
     real = Shuffled(pictures, 1, Way()).next()
     # A flat critic: no distance, slope 0, so the penalty is 10 x (0 - 1)^2.
-    assert float(pupil.critic_loss(real)) == pytest.approx(10.0)  # type: ignore[union-attr]
+    assert pupil.critic_loss(real).item() == pytest.approx(10.0)  # type: ignore[union-attr]
 
 
 def test_ways_to_compute_learn_the_same(pictures: NDArray[np.uint8]) -> None:
@@ -343,6 +343,7 @@ def finished(tmp_path: Path) -> Path:
             "samples": 50,
             "extractors": [{"name": "own"}, {"name": "gradients"}],
             "extractor_seconds": 30.0,
+            "judged_by": 400,
             "classifier_accuracy": 0.9,
             "floor": scores,
         },
@@ -536,7 +537,7 @@ def test_a_whole_benchmark_runs_and_goes_on_where_it_was(shapes: Path, tmp_path:
             "--size",
             "16",
             "--minutes",
-            "0.3",
+            "0.5",
             "--seeds",
             "1",
             "--threads",

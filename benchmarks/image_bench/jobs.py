@@ -51,15 +51,20 @@ def prepare(
     classifier: str,
     samples: int,
 ) -> dict[str, Any]:
-    """The dataset, its extractors, and what pictures of its train split score as if they were made."""
+    """The dataset, its extractors, and what pictures of its train split score as if they were made.
+
+    A small set is judged by the extractors of the whole, which few pictures could not teach.
+    """
     settings = [*SPLIT, *([f"image.size={size}"] if size else [])]
     found = lifecycle.prepare(
         unpacked(source, Path(sources)), whole if small else dataset, kind="image", settings=settings
     )
+    judge = found
     if small:
-        found = fewer(found, small, Path(sources) / "few", dataset)
+        found = fewer(judge, small, Path(sources) / "few", dataset)
     began = time.monotonic()
-    extractors = extractors_for(found)
+    extractors_for(found)  # made once, for those who judge themselves as they learn
+    extractors = extractors_for(judge)
     extractor_seconds = time.monotonic() - began
     classes = class_names(found)
     count = counted(found, samples)
@@ -70,12 +75,13 @@ def prepare(
         "shape": list(found.images("train").shape[1:]),
         "classes": classes,
         "samples": count,
+        "judged_by": len(judge.images("train")),
         "extractors": [
             {"name": extractor.name, "size": extractor.size, "digest": extractor.digest}
             for extractor in extractors
         ],
         "extractor_seconds": extractor_seconds,
-        "floor": scoring.scores(found, real, scoring.learnt_from(found, count)),
+        "floor": scoring.scores(judge, real, scoring.learnt_from(found, count)),
     }
     if len(classes) > 1:
         labels = np.concatenate([found.labels(split) for split in ("test", "valid")])
@@ -153,10 +159,17 @@ def learn_baseline(
 
 
 def score(
-    contestant: str, dataset: str, model: str, classifier: str, samples: int, seed: int, picture: str
+    contestant: str,
+    dataset: str,
+    judge: str,
+    model: str,
+    classifier: str,
+    samples: int,
+    seed: int,
+    picture: str,
 ) -> dict[str, Any]:
     """A finished cell's pictures, scored by every extractor; of ours, also whether a class asked for is met."""
-    data = Dataset.open(dataset)
+    data, judging = Dataset.open(dataset), Dataset.open(judge)
     count = counted(data, samples)
     real = scoring.held_out(data, count)
     if contestant in OURS:
@@ -171,13 +184,13 @@ def score(
             told = classify_by(data, Path(classifier))(made)
             about["class_accuracy"] = scoring.share_in_class(told, asked)
         about |= {"parameters": loaded.parameters, "model_bytes": size_of(loaded.bundle.path)}
-        about |= {"scores": scoring.scores(data, real, made), "samples": count}
+        about |= {"scores": scoring.scores(judging, real, made), "samples": count}
     else:
         found = {}
         for mode in ("batch", "running"):
             generator = opened(model, data).train(mode == "batch")
             pictures = making.sampled(generator, count, seed)
-            found[mode] = (scoring.scores(data, real, pictures), pictures)
+            found[mode] = (scoring.scores(judging, real, pictures), pictures)
         about, made = better(found)
         about |= {"parameters": sum(weight.numel() for weight in generator.parameters())}
         about |= {"model_bytes": Path(model).stat().st_size, "samples": count}

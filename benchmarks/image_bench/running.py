@@ -65,6 +65,10 @@ class Bench:
     def dataset(self, name: str) -> Path:
         return self.out / "datasets" / name
 
+    def whole(self, name: str) -> Path:
+        """What a small set is taken from."""
+        return self.dataset(f"{name}-whole")
+
     def classifier(self, name: str) -> Path:
         return self.out / "classifiers" / f"{name}.safetensors"
 
@@ -97,7 +101,7 @@ class Bench:
         """The set as a dataset, its extractors, and what real pictures score: on no one's clock."""
         one = self.sets[name]
         if not (self.out / f"set-{name}.json").exists():  # half-made by a run that was stopped
-            for folder in (self.dataset(name), self.dataset(f"{name}-whole"), self.out / "sources" / name):
+            for folder in (self.dataset(name), self.whole(name), self.out / "sources" / name):
                 shutil.rmtree(folder, ignore_errors=True)
             self.classifier(name).unlink(missing_ok=True)
         return self.place.kept(
@@ -105,7 +109,7 @@ class Bench:
             "prepare",
             **asdict(one),
             dataset=self.dataset(name),
-            whole=self.dataset(f"{name}-whole"),
+            whole=self.whole(name),
             sources=self.out / "sources" / name,
             classifier=self.classifier(name),
             samples=self.samples,
@@ -122,6 +126,7 @@ class Bench:
                 f"{log}-score",
                 contestant=contestant,
                 dataset=self.dataset(name),
+                judge=self.whole(name) if self.sets[name].small else self.dataset(name),
                 model=self.model(name, seed, contestant),
                 classifier=self.classifier(name),
                 samples=self.samples,

@@ -43,11 +43,11 @@ def learnt_from(dataset: Dataset, most: int) -> Pictures:
     return pictures[np.sort(np.random.default_rng(0).permutation(len(pictures))[:most])]
 
 
-def scores(dataset: Dataset, real: Pictures, made: Pictures) -> dict[str, dict[str, float]]:
-    """By extractor: Frechet and kernel distance (with its interval), precision and recall."""
+def scores(judge: Dataset, real: Pictures, made: Pictures) -> dict[str, dict[str, float]]:
+    """By extractor of a dataset: Frechet and kernel distance (with its interval), precision and recall."""
     return {
         extractor.name: compared(features(extractor, real), features(extractor, made))
-        for extractor in extractors_for(dataset)
+        for extractor in extractors_for(judge)
     }
 
 

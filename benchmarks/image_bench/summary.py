@@ -162,7 +162,7 @@ def set_lines(
     lines += ["", *cost_lines(about, group)]
     lines += versus_lines(about, group)
     lines.append(
-        f"the extractors were made before, in {about['extractor_seconds']:.0f} s on no one's clock; "
+        f"the extractors saw {about['judged_by']:,} pictures, in {about['extractor_seconds']:.0f} s on no one's clock; "
         "the clock of baselines stands still while they are judged, that of bowerbird runs on"
     )
     return lines
