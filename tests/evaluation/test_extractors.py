@@ -94,7 +94,7 @@ def test_without_labels_it_learns_to_know_pictures_again(tmp_path: Path) -> None
 def test_views_of_pictures_not_learnt_from_are_known_again_better_than_by_chance(tmp_path: Path) -> None:
     dataset = toy(tmp_path, labelled=False)
     network, _ = train(dataset, steps=25)
-    pictures = torch.from_numpy(dataset.images("valid")).permute(0, 3, 1, 2).float() / 127.5 - 1
+    pictures = torch.from_numpy(dataset.images("valid").copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
     noise = torch.Generator().manual_seed(0)
     with torch.no_grad():
         loss = contrast(network(torch.cat([view(pictures, 1.0, noise), view(pictures, 1.0, noise)])), 0.2)

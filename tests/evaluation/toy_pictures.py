@@ -31,13 +31,18 @@ class Toy:
 
 
 def bars(count: int, seed: int, side: int = 16, channels: int = 3) -> tuple[Pictures, NDArray[np.int32]]:
-    """Pictures (count, side, side, channels) of one bar each on a noisy ground, and 0 if it lies, 1 if it stands."""
+    """Pictures (count, side, side, channels) of one bar each on a noisy ground, and 0 if it lies, 1 if it stands.
+
+    As those of a dataset, mapped from disk, they cannot be written to.
+    """
     rng = np.random.default_rng(seed)
     pictures = rng.integers(150, 256, (count, side, side, channels), dtype=np.uint8)
     labels = rng.integers(0, 2, count).astype(np.int32)
     for picture, label, at in zip(pictures, labels, rng.integers(2, side - 4, count), strict=True):
         bar = picture[at : at + 3] if label == 0 else picture[:, at : at + 3]
         bar[..., :3] = rng.integers(0, 100, min(channels, 3))
+    pictures.setflags(write=False)
+    labels.setflags(write=False)
     return pictures, labels
 
 

@@ -229,7 +229,8 @@ def _computed(
 
 def _tensor(pictures: Pictures) -> Tensor:
     """(B, C, R, R) from -1 to 1."""
-    turned = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2)
+    # A copy, for torch warns of arrays that cannot be written to, as those mapped from disk.
+    turned = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2)
     return (turned.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
