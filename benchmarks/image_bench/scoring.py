@@ -23,10 +23,7 @@ Features = NDArray[np.float32]
 
 
 def features(extractor: Any, pictures: Pictures) -> Features:
-    parts = [
-        extractor.features(np.ascontiguousarray(pictures[at : at + CHUNK]))
-        for at in range(0, len(pictures), CHUNK)
-    ]
+    parts = [extractor.features(np.array(pictures[at : at + CHUNK])) for at in range(0, len(pictures), CHUNK)]
     return np.concatenate(parts)
 
 
