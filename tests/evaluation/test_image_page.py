@@ -39,11 +39,11 @@ def shown(page: str) -> list[Image.Image]:
 def test_the_page_shows_the_nearest_pairs_and_a_sheet_of_samples() -> None:
     page = html(report())
     *pairs, samples = shown(page)
-    assert [image.size for image in pairs] == [(64 * 2 + 2, 64)] * 3
-    assert samples.size == (8 * 64 + 7 * 2, 8 * 64 + 7 * 2)
+    assert [image.size for image in pairs] == [(64 * 2 + 6, 68)] * 3
+    assert samples.size == (8 * 64 + 9 * 2, 8 * 64 + 9 * 2)
     assert "sample 1 | training picture 6, 0.25 of the usual distance" in page
     assert "The first 64 of 70 samples, none chosen" in page
-    corner = np.asarray(samples)[:64:4, :64:4, :3]
+    corner = np.asarray(samples)[2:66:4, 2:66:4, :3]
     assert np.array_equal(corner, PICTURES[0])
 
 
@@ -88,11 +88,11 @@ def test_a_report_without_samples_has_a_page() -> None:
 def test_a_sheet_takes_any_channels_and_leaves_its_gaps_open(channels: int) -> None:
     pictures = [np.full((40, 40, channels), 255, np.uint8)] * 3
     drawn = sheet(pictures, 2)
-    assert drawn.shape == (2 * 80 + 2, 2 * 80 + 2, 4)
-    assert drawn[0, 0].tolist() == [255, 255, 255, 255]
-    assert drawn[80, 0, 3] == drawn[100, 100, 3] == 0
+    assert drawn.shape == (2 * 80 + 6, 2 * 80 + 6, 4)
+    assert drawn[2, 2].tolist() == [255, 255, 255, 255]
+    assert drawn[0, 0, 3] == drawn[82, 2, 3] == drawn[100, 100, 3] == 0
     assert data_uri(drawn).startswith("data:image/png;base64,iVBOR")
 
 
 def test_what_is_transparent_is_white_on_a_sheet() -> None:
-    assert sheet([np.zeros((64, 64, 4), np.uint8)], 1)[0, 0].tolist() == [255, 255, 255, 255]
+    assert sheet([np.zeros((64, 64, 4), np.uint8)], 1)[32, 32].tolist() == [255, 255, 255, 255]

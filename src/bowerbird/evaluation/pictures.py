@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from bowerbird.data.render.pictures import enlarged, grid, to_png
 from bowerbird.evaluation.extractors.extractor import on_white
 
-_GAP = 2
 _LEAST_SIDE = 64
-"""A picture is enlarged, pixel by pixel, until it has this many."""
+"""Pixels."""
 
 
 def sheet(pictures: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
-    """(H, W, 4): pictures of one size (h, w, C) in rows, gaps and empty places transparent."""
-    opaque = [_rgba(picture) for picture in pictures]
-    height, width = opaque[0].shape[:2]
-    times = max(1, -(-_LEAST_SIDE // max(height, width)))
-    height, width = height * times, width * times
-    columns = min(columns, len(opaque))
-    rows = -(-len(opaque) // columns)
-    drawn = np.zeros((rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 4), np.uint8)
-    for at, picture in enumerate(opaque):
-        top, left = at // columns * (height + _GAP), at % columns * (width + _GAP)
-        larger = picture.repeat(times, axis=0).repeat(times, axis=1)
-        drawn[top : top + height, left : left + width] = larger
-    return drawn
+    """(H, W, 4): pictures of one size (h, w, C), large enough to be seen; gaps and empty places transparent."""
+    seen = [enlarged(_rgba(picture), _LEAST_SIDE) for picture in pictures]
+    return grid(seen, min(columns, len(seen)))
 
 
 def data_uri(picture: NDArray[np.uint8]) -> str:
-    """An RGBA picture as a PNG in a `data:` address."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    """A picture as a PNG in a `data:` address."""
+    return f"data:image/png;base64,{base64.b64encode(to_png(picture)).decode()}"
 
 
 def _rgba(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
