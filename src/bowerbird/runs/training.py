@@ -132,7 +132,7 @@ class Training:
         if self.step == 0 and self.timing.left() <= 0:
             needed = self.clock() - self.began - self.timing.left()
             raise BudgetTooShort(
-                f"the time was over before the first step: setting up, looking at held-out text and saving "
+                f"the time was over before the first step: setting up, looking at what is held out and saving "
                 f"take {needed:.1f} s here",
                 where=self.run.path,
                 hint=f"give --minutes {math.ceil(needed / 6 * 2) / 10:.1f} or more",
@@ -227,7 +227,7 @@ class Training:
         return now - self._last_evaluation >= self.timing.evaluation_interval()
 
     def evaluate(self) -> Validation:
-        """Look at held-out text, let the coach judge, and save; the best so far is marked."""
+        """Look at what is held out, let the coach judge, and save; the best so far is marked."""
         began = self.clock()
         found = self.kind.validate(self.network, self.dataset, self.timing.quick_tokens)
         self.timing.evaluate_seconds, self.timing.tokens_validated = self.clock() - began, found.tokens
@@ -295,7 +295,7 @@ class Training:
     # The end.
 
     def final_scores(self) -> None:
-        """Score the best checkpoint on more of the held-out text; `best.json` gets what is found."""
+        """Score the best checkpoint on more of what is held out; `best.json` gets what is found."""
         bundle = self.run.best_bundle()
         self.network.load_state_dict(bundle.weights())
         found = self.kind.validate(self.network, self.dataset, self.timing.final_tokens())
