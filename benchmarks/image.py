@@ -14,16 +14,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bowerbird.base.errors import BowerbirdError, NotFound, UnknownName, UsageError
+from bowerbird.base.errors import NotFound, UsageError
 from bowerbird.base.files import write_json
 from image_bench.running import BASELINES, CONTESTANTS, Bench, usual
 from image_bench.sets import sets_of
 from image_bench.summary import collapsed, generate_lines, probe_lines, told, write_summary
-from text_bench.summary import machine_lines, show
-from workplace import Failed, processors, read
+from tables import machine_lines, show
+from workplace import Failed, check_positive, command, contestants_of, ending, processors, read, take_turns
 
 BATCHES = (1, 64)
 RATE_SECONDS = 2.0
@@ -57,17 +58,8 @@ def bench_of(options: argparse.Namespace) -> Bench:
         UsageError: something in it makes no sense.
     """
     named = options.contestants
-    contestants = (
-        usual(options.small) if named is None else tuple(filter(None, map(str.strip, named.split(","))))
-    )
-    for name in contestants:
-        if name not in CONTESTANTS:
-            raise UnknownName("contestant", name, CONTESTANTS)
-    if not contestants:
-        raise UsageError("name at least one contestant", hint=f"--contestants {','.join(CONTESTANTS)}")
-    for name in ("seeds", "minutes", "threads", "samples", "probe_seconds"):
-        if getattr(options, name) <= 0:
-            raise UsageError(f"--{name.replace('_', '-')} must be more than 0")
+    contestants = usual(options.small) if named is None else contestants_of(named, CONTESTANTS)
+    check_positive(options, "seeds", "minutes", "threads", "samples", "probe_seconds")
     if options.small < 0 or options.small == 1:
         raise UsageError("--small must be 2 or more", hint="leave it out to learn from all pictures")
     return Bench(
@@ -118,24 +110,13 @@ def probe_one(bench: Bench, name: str, contestant: str, way: str) -> dict[str, A
 
 def train_all(bench: Bench) -> list[str]:
     """Every cell that is not done yet, contestants taking turns; returns what failed."""
-    failures: list[str] = []
     for name in bench.sets:
         bench.prepare(name)
-    done = {(cell["set"], cell["seed"], cell["contestant"]) for cell in bench.place.cells()}
-    for seed in range(1, bench.seeds + 1):
-        for name in bench.sets:
-            for contestant in bench.contestants:
-                if (name, seed, contestant) in done:
-                    continue
-                try:
-                    way = probe(bench, contestant) if contestant in BASELINES else ""
-                    cell = bench.cell(name, seed, contestant, way)
-                except Failed as error:
-                    failures.append(str(error))
-                    show(f"failed: {error}")
-                    continue
-                show(cell_line(cell))
-    return failures
+
+    def train(name: str, seed: int, contestant: str) -> dict[str, Any]:
+        return bench.cell(name, seed, contestant, probe(bench, contestant) if contestant in BASELINES else "")
+
+    return take_turns(bench.place, "set", list(bench.sets), bench.seeds, bench.contestants, train, cell_line)
 
 
 def cell_line(cell: dict[str, Any]) -> str:
@@ -195,27 +176,17 @@ def run(given: list[str]) -> int:
             return 0
         failures = train_all(bench)
         generate(bench, again=False)
-    for line in write_summary(bench.out):
-        show(line)
-    for failure in failures:
-        print(f"failed: {failure}", file=sys.stderr)
-    return 1 if failures else 0
+    return ending(write_summary(bench.out), failures)
+
+
+def worker() -> Callable[..., None]:
+    from image_bench.jobs import work
+
+    return work
 
 
 def main(given: list[str]) -> int:
-    if given[:1] == ["worker"]:
-        from image_bench.jobs import work
-
-        work(given[1], given[2], Path(given[3]))
-        return 0
-    try:
-        return run(given)
-    except BowerbirdError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    return command(given, run, worker)
 
 
 if __name__ == "__main__":

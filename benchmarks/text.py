@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bowerbird.base.errors import BowerbirdError, NotFound, UnknownName, UsageError
+from bowerbird.base.errors import NotFound, UsageError
 from bowerbird.base.files import write_json
+from tables import machine_lines, show
 from text_bench.running import CONTESTANTS, VARIANTS, Bench
-from text_bench.summary import decode_lines, machine_lines, probe_lines, show, write_summary
+from text_bench.summary import decode_lines, probe_lines, write_summary
 from text_bench.texts import sources_of
-from workplace import Failed, processors, read
+from workplace import Failed, check_positive, command, contestants_of, ending, processors, read, take_turns
 
 LENGTHS = "1:4000,64:200,256:200"
 
@@ -57,15 +59,8 @@ def bench_of(options: argparse.Namespace) -> Bench:
     Raises:
         UsageError: something in it makes no sense.
     """
-    contestants = tuple(part.strip() for part in options.contestants.split(",") if part.strip())
-    for name in contestants:
-        if name not in CONTESTANTS:
-            raise UnknownName("contestant", name, CONTESTANTS)
-    if not contestants:
-        raise UsageError("name at least one contestant", hint=f"--contestants {','.join(CONTESTANTS)}")
-    for name in ("seeds", "minutes", "threads", "probe_seconds"):
-        if getattr(options, name) <= 0:
-            raise UsageError(f"--{name.replace('_', '-')} must be more than 0")
+    contestants = contestants_of(options.contestants, CONTESTANTS)
+    check_positive(options, "seeds", "minutes", "threads", "probe_seconds")
     return Bench(
         out=options.out.absolute(),
         minutes=options.minutes,
@@ -119,24 +114,22 @@ def probe_one(bench: Bench, text: str, variant: str) -> dict[str, Any]:
 
 def train_all(bench: Bench) -> list[str]:
     """Every cell that is not done yet, contestants taking turns; returns what failed."""
-    failures: list[str] = []
     for text in bench.texts:
         bench.prepare(text)
-    done = {(cell["text"], cell["seed"], cell["contestant"]) for cell in bench.place.cells()}
-    for seed in range(1, bench.seeds + 1):
-        for text in bench.texts:
-            for contestant in bench.contestants:
-                if (text, seed, contestant) in done:
-                    continue
-                try:
-                    way = probe(bench, next(iter(bench.texts))) if contestant == "transformer" else ""
-                    cell = bench.cell(text, seed, contestant, way)
-                except Failed as error:
-                    failures.append(str(error))
-                    show(f"failed: {error}")
-                    continue
-                show(f"{text}, seed {seed}, {contestant}: {cell['bits_per_byte']:.4f} bits a byte")
-    return failures
+
+    def train(text: str, seed: int, contestant: str) -> dict[str, Any]:
+        way = probe(bench, next(iter(bench.texts))) if contestant == "transformer" else ""
+        return bench.cell(text, seed, contestant, way)
+
+    return take_turns(
+        bench.place, "text", list(bench.texts), bench.seeds, bench.contestants, train, cell_line
+    )
+
+
+def cell_line(cell: dict[str, Any]) -> str:
+    return (
+        f"{cell['text']}, seed {cell['seed']}, {cell['contestant']}: {cell['bits_per_byte']:.4f} bits a byte"
+    )
 
 
 def decode(bench: Bench, lengths: dict[str, int], *, again: bool) -> None:
@@ -172,27 +165,17 @@ def run(given: list[str]) -> int:
             return 0
         failures = train_all(bench)
         decode(bench, lengths, again=False)
-    for line in write_summary(bench.out):
-        show(line)
-    for failure in failures:
-        print(f"failed: {failure}", file=sys.stderr)
-    return 1 if failures else 0
+    return ending(write_summary(bench.out), failures)
+
+
+def worker() -> Callable[..., None]:
+    from text_bench.jobs import work
+
+    return work
 
 
 def main(given: list[str]) -> int:
-    if given[:1] == ["worker"]:
-        from text_bench.jobs import work
-
-        work(given[1], given[2], Path(given[3]))
-        return 0
-    try:
-        return run(given)
-    except BowerbirdError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    return command(given, run, worker)
 
 
 if __name__ == "__main__":

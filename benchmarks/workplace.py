@@ -5,17 +5,19 @@ This side imports neither torch nor numpy: a child's peak memory counts what its
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bowerbird.base.errors import BowerbirdError
+from bowerbird.base.errors import BowerbirdError, UnknownName, UsageError
 from bowerbird.base.files import write_json
 
 _ERROR = re.compile(r"error: |[\w.]*(Error|Exception|Interrupt)\b")
@@ -45,6 +47,29 @@ class Workplace:
     @property
     def cells_path(self) -> Path:
         return self.out / "cells.jsonl"
+
+    def claim(
+        self, folders: Sequence[str], settled: Mapping[str, Any], what: str, wanted: Mapping[str, Any]
+    ) -> None:
+        """Make the folder one benchmark's own, with these folders in it.
+
+        `settled` are settings that hold for all its cells; `wanted` are its texts or sets, which is `what` they are
+        called, by name: more of them may come, none may change.
+
+        Raises:
+            UsageError: it holds cells of other settings, or of others by these names, which must not be mixed.
+        """
+        for folder in folders:
+            (self.out / folder).mkdir(parents=True, exist_ok=True)
+        path = self.out / "settings.json"
+        held = read(path) or {**settled, what: {}}
+        all_of_them = {**wanted, **held.pop(what)}
+        unlike = {key: value for key, value in held.items() if settled[key] != value}
+        unlike |= {name: all_of_them[name] for name, one in wanted.items() if all_of_them[name] != one}
+        if unlike:
+            told = ", ".join(f"{key} {value}" for key, value in unlike.items())
+            raise UsageError(f"this folder holds results for {told}", where=self.out, hint="another --out")
+        write_json(path, {**settled, what: all_of_them})
 
     def log(self, name: str) -> Path:
         return self.out / "logs" / f"{name}.log"
@@ -127,3 +152,82 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """The JSON objects of a file, one a line. A line that was cut short is left out."""
     lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def contestants_of(given: str, known: Sequence[str]) -> tuple[str, ...]:
+    """The contestants that are named, with commas between them.
+
+    Raises:
+        UnknownName: there is no such contestant.
+        UsageError: none is named.
+    """
+    named = tuple(part.strip() for part in given.split(",") if part.strip())
+    for name in named:
+        if name not in known:
+            raise UnknownName("contestant", name, known)
+    if not named:
+        raise UsageError("name at least one contestant", hint=f"--contestants {','.join(known)}")
+    return named
+
+
+def check_positive(options: argparse.Namespace, *names: str) -> None:
+    """Refuse options that must be more than 0 and are not."""
+    for name in names:
+        if getattr(options, name) <= 0:
+            raise UsageError(f"--{name.replace('_', '-')} must be more than 0")
+
+
+def take_turns(
+    place: Workplace,
+    what: str,
+    names: Sequence[str],
+    seeds: int,
+    contestants: Sequence[str],
+    train: Callable[[str, int, str], dict[str, Any]],
+    line: Callable[[dict[str, Any]], str],
+) -> list[str]:
+    """Train every cell that is not done yet, contestants taking turns; returns what failed.
+
+    `what` names the key of a cell that holds which of the `names` (of texts or sets) it is of.
+    """
+    failures: list[str] = []
+    done = {(cell[what], cell["seed"], cell["contestant"]) for cell in place.cells()}
+    for seed in range(1, seeds + 1):
+        for name in names:
+            for contestant in contestants:
+                if (name, seed, contestant) in done:
+                    continue
+                try:
+                    cell = train(name, seed, contestant)
+                except Failed as error:
+                    failures.append(str(error))
+                    print(f"failed: {error}", flush=True)
+                    continue
+                print(line(cell), flush=True)
+    return failures
+
+
+def ending(lines: Sequence[str], failures: Sequence[str]) -> int:
+    """Show the last lines of a benchmark, and once more what failed; returns its exit code."""
+    for line in lines:
+        print(line, flush=True)
+    for failure in failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def command(
+    given: Sequence[str], run: Callable[[list[str]], int], worker: Callable[[], Callable[..., None]]
+) -> int:
+    """A benchmark as a command, or one of the processes that do its jobs: `worker` loads what these need."""
+    if list(given[:1]) == ["worker"]:
+        worker()(given[1], given[2], Path(given[3]))
+        return 0
+    try:
+        return run(list(given))
+    except BowerbirdError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130

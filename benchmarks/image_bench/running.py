@@ -12,10 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bowerbird.base.errors import UsageError
-from bowerbird.base.files import write_json
 from image_bench.sets import PictureSet
-from workplace import Child, Failed, Workplace, read
+from workplace import Child, Failed, Workplace
 
 SCRIPT = Path(__file__).resolve().parent.parent / "image.py"
 OURS: dict[str, tuple[str, ...]] = {"ours": (), "ours-plain": ("--set", "learner.augment=none")}
@@ -78,24 +76,14 @@ class Bench:
         Raises:
             UsageError: it holds cells of other minutes, threads, counts or sets, which must not be mixed with these.
         """
-        for folder in ("models", "datasets", "logs", "pictures"):
-            (self.out / folder).mkdir(parents=True, exist_ok=True)
         settled = {
             "minutes": self.minutes,
             "threads": self.threads,
             "samples": self.samples,
             "float32": self.float32,
         }
-        path = self.out / "settings.json"
-        held = read(path) or {**settled, "sets": {}}
         wanted = {name: asdict(one) for name, one in self.sets.items()}
-        sets = {**wanted, **held.pop("sets")}
-        unlike = {key: value for key, value in held.items() if settled[key] != value}
-        unlike |= {name: sets[name] for name, one in wanted.items() if sets[name] != one}
-        if unlike:
-            told = ", ".join(f"{key} {value}" for key, value in unlike.items())
-            raise UsageError(f"this folder holds results for {told}", where=self.out, hint="another --out")
-        write_json(path, {**settled, "sets": sets})
+        self.place.claim(("models", "datasets", "logs", "pictures"), settled, "sets", wanted)
 
     def prepare(self, name: str) -> dict[str, Any]:
         """The set as a dataset, its extractors, and what real pictures score: on no one's clock."""

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from bowerbird.base.errors import NotFound
 from bowerbird.base.files import write_json
-from text_bench.summary import machine_lines, table
-from workplace import read, read_lines
+from tables import Cell, by_contestant, finished_cells, machine_lines, table, why, written
+from workplace import read
 
 NAMES = {
     "ours": "bowerbird",
@@ -23,7 +21,6 @@ NAMES = {
 COLOURS = {"ours": "#c2410c", "ours-plain": "#e0a080", "dcgan": "#35618f", "wgan-gp": "#6b8e23"}
 COLLAPSED = 0.05
 """Recall under which a model covers so little of the pictures that it counts as collapsed."""
-Cell = Mapping[str, Any]
 NUMBERS = ("fid", "kid", "precision", "recall")
 
 
@@ -33,15 +30,15 @@ def write_summary(out: Path) -> list[str]:
     Raises:
         NotFound: no cell is finished.
     """
-    cells = read_lines(out / "cells.jsonl")
-    if not cells:
-        raise NotFound("there is no finished cell here", where=out, hint="leave --summary-only out")
+    cells = finished_cells(out)
     settings, machine, probes, generated = (
         read(out / f"{name}.json") for name in ("settings", "machine", "probes", "generate")
     )
     sets = {name: read(out / f"set-{name}.json") for name in dict.fromkeys(cell["set"] for cell in cells)}
     results = {
-        name: {contestant: gathered(found) for contestant, found in by_contestant(cells, name).items()}
+        name: {
+            contestant: gathered(found) for contestant, found in by_contestant(cells, NAMES, set=name).items()
+        }
         for name in sets
     }
     summary = {
@@ -61,16 +58,7 @@ def write_summary(out: Path) -> list[str]:
         lines += overtaking_lines(cells, name)
     if generated:
         lines += ["", *generate_lines(generated)]
-    picture = f"{out / 'curves.png'}" if drawn else "no picture: pip install 'bowerbird[eval]'"
-    return [*lines, "", f"{out / 'summary.json'}, {picture}"]
-
-
-def by_contestant(cells: Sequence[Cell], name: str) -> dict[str, list[Cell]]:
-    found = {
-        contestant: [cell for cell in cells if (cell["set"], cell["contestant"]) == (name, contestant)]
-        for contestant in NAMES
-    }
-    return {contestant: several for contestant, several in found.items() if several}
+    return [*lines, "", written(out, drawn)]
 
 
 def collapsed(cell: Cell) -> bool:
@@ -133,10 +121,6 @@ def probe_lines(probes: Mapping[str, Any]) -> list[str]:
         )
         lines.append(f"{NAMES[contestant]}, steps/s on {probe['set']}: {ways}; used: {probe['best']}")
     return lines
-
-
-def why(found: Mapping[str, Any]) -> str:
-    return re.sub(r"\s+", " ", found.get("failed", "the loss is not finite"))[:120]
 
 
 def set_lines(
@@ -229,7 +213,7 @@ def versus_lines(about: Mapping[str, Any], group: Mapping[str, Any]) -> list[str
 
 def overtaking_lines(cells: Sequence[Cell], name: str) -> list[str]:
     """When the curve of ours first goes under the best that another's reaches in all its time, by seed."""
-    groups = by_contestant(cells, name)
+    groups = by_contestant(cells, NAMES, set=name)
     lines = []
     for contestant in [contestant for contestant in groups if contestant not in ("ours", "ours-plain")]:
         moments = []

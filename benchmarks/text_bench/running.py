@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bowerbird.base.errors import UsageError
-from bowerbird.base.files import write_json
-from workplace import Workplace, read
+from workplace import Workplace
 
 SCRIPT = Path(__file__).resolve().parent.parent / "text.py"
 CONTESTANTS = ("ours", "transformer", "lstm")
@@ -58,22 +56,8 @@ class Bench:
         Raises:
             UsageError: it holds cells of other minutes, threads or texts, which must not be mixed with these.
         """
-        for folder in ("models", "datasets", "logs"):
-            (self.out / folder).mkdir(parents=True, exist_ok=True)
-        settled = {
-            "minutes": self.minutes,
-            "threads": self.threads,
-            "compile_inside": self.compile_inside,
-        }
-        path = self.out / "settings.json"
-        held = read(path) or {**settled, "texts": {}}
-        texts = {**self.texts, **held.pop("texts")}
-        unlike = {key: value for key, value in held.items() if settled[key] != value}
-        unlike |= {name: texts[name] for name, source in self.texts.items() if texts[name] != source}
-        if unlike:
-            told = ", ".join(f"{key} {value}" for key, value in unlike.items())
-            raise UsageError(f"this folder holds results for {told}", where=self.out, hint="another --out")
-        write_json(path, {**settled, "texts": texts})
+        settled = {"minutes": self.minutes, "threads": self.threads, "compile_inside": self.compile_inside}
+        self.place.claim(("models", "datasets", "logs"), settled, "texts", self.texts)
 
     def prepare(self, text: str) -> dict[str, Any]:
         if not (self.out / f"text-{text}.json").exists():

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from bowerbird.base.errors import NotFound
 from bowerbird.base.files import write_json
-from workplace import read, read_lines
+from tables import Cell, by_contestant, finished_cells, machine_lines, table, why, written
+from workplace import read
 
 NAMES = {"ours": "bowerbird", "transformer": "transformer", "lstm": "nn.LSTM"}
 COLOURS = {"ours": "#c2410c", "transformer": "#35618f", "lstm": "#6b8e23"}
-Cell = Mapping[str, Any]
-
-
-def show(line: str) -> None:
-    print(line, flush=True)
 
 
 def write_summary(out: Path) -> list[str]:
@@ -27,22 +21,15 @@ def write_summary(out: Path) -> list[str]:
     Raises:
         NotFound: no cell is finished.
     """
-    cells = read_lines(out / "cells.jsonl")
-    if not cells:
-        raise NotFound("there is no finished cell here", where=out, hint="leave --summary-only out")
+    cells = finished_cells(out)
     settings, machine, probes, decoded = (
         read(out / f"{name}.json") for name in ("settings", "machine", "probes", "decode")
     )
     texts = {text: read(out / f"text-{text}.json") for text in dict.fromkeys(cell["text"] for cell in cells)}
     groups = {
         text: {
-            contestant: gathered(
-                [cell for cell in cells if (cell["text"], cell["contestant"]) == (text, contestant)],
-                texts[text],
-                machine["peak_flops"],
-            )
-            for contestant in NAMES
-            if any((cell["text"], cell["contestant"]) == (text, contestant) for cell in cells)
+            contestant: gathered(found, texts[text], machine["peak_flops"])
+            for contestant, found in by_contestant(cells, NAMES, text=text).items()
         }
         for text in texts
     }
@@ -62,8 +49,7 @@ def write_summary(out: Path) -> list[str]:
         lines += ["", *text_lines(text, texts[text], group, settings)]
     if decoded:
         lines += ["", *decode_lines(decoded)]
-    picture = f"{out / 'curves.png'}" if drawn else "no picture: pip install 'bowerbird[eval]'"
-    return [*lines, "", f"{out / 'summary.json'}, {picture}"]
+    return [*lines, "", written(out, drawn)]
 
 
 def gathered(cells: Sequence[Cell], text: Mapping[str, Any], peaks: Mapping[str, float]) -> dict[str, Any]:
@@ -93,22 +79,6 @@ def gathered(cells: Sequence[Cell], text: Mapping[str, Any], peaks: Mapping[str,
     }
 
 
-def machine_lines(machine: Mapping[str, Any]) -> list[str]:
-    peaks = ", ".join(
-        f"{name} {peak / 1e9:.0f}" if peak else f"{name} none" for name, peak in machine["peak_flops"].items()
-    )
-    lines = [
-        f"{machine['processor']}, {machine['threads']} of {machine['processors']} processors, "
-        f"{' '.join(machine['flags'])}; torch {machine['torch']}; commit {machine['commit']}; {machine['date']}",
-        f"products at best, Gflop/s: {peaks}",
-    ]
-    if (machine["load_at_start"] or 0) > 0.7:
-        lines.append(
-            f"warning: other programs were running (load {machine['load_at_start']}): trust ratios only"
-        )
-    return lines
-
-
 def probe_lines(probes: Mapping[str, Any]) -> list[str]:
     if not probes:
         return []
@@ -119,10 +89,6 @@ def probe_lines(probes: Mapping[str, Any]) -> list[str]:
         for variant, found in probes["probes"].items()
     )
     return [f"transformer, steps/s on {probes['text']}: {told}; used: {probes['best']}"]
-
-
-def why(found: Mapping[str, Any]) -> str:
-    return re.sub(r"\s+", " ", found.get("failed", "the loss is not finite"))[:120]
 
 
 def text_lines(
@@ -177,15 +143,6 @@ def decode_lines(decoded: Mapping[str, Any]) -> list[str]:
     head = ["model", *(f"{count} streams" for count in streams), "weights MB"]
     head += [f"read GB/s, {' / '.join(threads)} threads", "bound at 1", "of bound"]
     return [f"generation, tokens/s with {decoded['threads']} threads, sampling included:", *table(rows, head)]
-
-
-def table(rows: Iterable[Sequence[str]], head: Sequence[str]) -> list[str]:
-    whole = [list(head), *map(list, rows)]
-    widths = [max(len(row[column]) for row in whole) for column in range(len(head))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in whole
-    ]
 
 
 def draw_curves(cells: Sequence[Cell], minutes: float, path: Path) -> bool:
