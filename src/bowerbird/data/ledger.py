@@ -115,3 +115,24 @@ def warnings(
     if empty:
         told.append(f"too few {noun} for a {' and a '.join(empty)} split")
     return told
+
+
+def summary(
+    out: Path, content: Mapping[str, Any], vocab_size: int, ledger: Ledger, duplicates: int
+) -> dict[str, Any]:
+    """What is told of a dataset just made at `out`; `content` is that of its `dataset.json`."""
+    bytes_of = {split: counts["bytes"] for split, counts in content["splits"].items()}
+    return {
+        "dataset": str(out),
+        "kind": content["kind"],
+        "structure": content["structure"],
+        "codec": content["codec"]["name"],
+        "vocab_size": vocab_size,
+        "items": content["items"],
+        "rejected": ledger.rejected,
+        "duplicates": duplicates,
+        "bytes": sum(bytes_of.values()),
+        "digest": content["digest"],
+        "splits": {split: counts["documents"] for split, counts in content["splits"].items()},
+        "split_bytes": bytes_of,
+    }

@@ -16,7 +16,7 @@ from bowerbird.data.cleaning.step import Step, chain
 from bowerbird.data.codecs import CodecConfig, learn_codec
 from bowerbird.data.collect import Collection
 from bowerbird.data.dataset import SPLITS, DatasetWriter
-from bowerbird.data.ledger import refuse_unusable, warnings
+from bowerbird.data.ledger import refuse_unusable, summary, warnings
 from bowerbird.data.media import MEDIA, Medium
 from bowerbird.data.prepare_config import PrepareConfig, Progress
 from bowerbird.data.prepare_images import prepare_images
@@ -96,22 +96,10 @@ def prepare(
                 "items": len(documents),
             }
         )
-    splits = {split: content["splits"][split]["documents"] for split in SPLITS}
-    split_bytes = {split: content["splits"][split]["bytes"] for split in SPLITS}
+    told = summary(out, content, writer.codec.vocab_size, collection.ledger, len(duplicates))
     return {
-        "dataset": str(out),
-        "kind": kind,
-        "structure": content["structure"],
-        "codec": content["codec"]["name"],
-        "vocab_size": writer.codec.vocab_size,
-        "items": len(documents),
-        "rejected": collection.ledger.rejected,
-        "duplicates": len(duplicates),
-        "bytes": sum(split_bytes.values()),
-        "digest": content["digest"],
-        "splits": splits,
-        "split_bytes": split_bytes,
-        "warnings": warnings(collection.ledger, splits, config.split),
+        **told,
+        "warnings": warnings(collection.ledger, told["splits"], config.split),
         "notes": [*notes, *_vocabulary_note(config.codec, writer.codec.vocab_size)],
     }
 

@@ -16,7 +16,7 @@ from bowerbird.data.classes import Classes, in_order
 from bowerbird.data.codecs.pixels import MOST_CLASSES, Pixels
 from bowerbird.data.dataset import SPLITS, DatasetWriter
 from bowerbird.data.item import Item, Rejected
-from bowerbird.data.ledger import refuse_unusable, warnings
+from bowerbird.data.ledger import refuse_unusable, summary, warnings
 from bowerbird.data.picture_spool import PictureSpool
 from bowerbird.data.prepare_config import PrepareConfig, Progress
 from bowerbird.data.split import split_documents
@@ -72,25 +72,13 @@ def prepare_images(
                 "items": len(kept),
             }
         )
-    splits = {split: content["splits"][split]["documents"] for split in SPLITS}
-    split_bytes = {split: content["splits"][split]["bytes"] for split in SPLITS}
+    told = summary(out, content, writer.codec.vocab_size, ledger, len(duplicates))
     return {
-        "dataset": str(out),
-        "kind": "image",
-        "structure": content["structure"],
-        "codec": writer.codec.name,
-        "vocab_size": writer.codec.vocab_size,
+        **told,
         "size": spool.size,
         "channels": content["codec"]["channels"],
         "classes": {name: counts[name] for name in names},
-        "items": len(kept),
-        "rejected": ledger.rejected,
-        "duplicates": len(duplicates),
-        "bytes": sum(split_bytes.values()),
-        "digest": content["digest"],
-        "splits": splits,
-        "split_bytes": split_bytes,
-        "warnings": [*warnings(ledger, splits, config.split, "pictures"), *warned],
+        "warnings": [*warnings(ledger, told["splits"], config.split, "pictures"), *warned],
         "notes": [*notes, *_notes(content["codec"], counts)],
     }
 

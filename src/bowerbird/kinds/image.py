@@ -20,6 +20,7 @@ from bowerbird.data.codecs import Codec
 from bowerbird.data.codecs.pixels import Pixels
 from bowerbird.data.dataset import Dataset
 from bowerbird.data.render.pictures import animation, enlarged, grid, to_png
+from bowerbird.kinds.freezing import freeze
 from bowerbird.kinds.image_batches import batches, shrunk
 from bowerbird.kinds.image_card import card, warnings
 from bowerbird.kinds.image_judging import gather_evidence, get_ready, validate
@@ -76,7 +77,12 @@ def build_learner(network: nn.Module, config: ImageRun, dataset: Dataset) -> Adv
     images = dataset.images("train")
     shrunk(images[:1], config.model.resolution)
     critic = Discriminator(config.model).to(next(network.parameters()).device)
-    _freeze(critic, config.freeze)
+    freeze(
+        critic,
+        config.freeze,
+        no_part="the critic has no part",
+        nothing_left="the whole critic is frozen: nothing can be learnt",
+    )
     return Adversarial(
         cast(Generator, network),
         config.learner,
@@ -86,18 +92,6 @@ def build_learner(network: nn.Module, config: ImageRun, dataset: Dataset) -> Adv
         precision=config.precision,
         images=len(images),
     )
-
-
-def _freeze(critic: nn.Module, parts: Sequence[str]) -> None:
-    for part in parts:
-        named = [parameter for name, parameter in critic.named_parameters() if name.startswith(part)]
-        if not named:
-            known = sorted({name.partition(".")[0] for name, _ in critic.named_parameters()})
-            raise UsageError(f"the critic has no part `{part}` to freeze", hint=f"parts: {', '.join(known)}")
-        for parameter in named:
-            parameter.requires_grad_(False)
-    if not any(parameter.requires_grad for parameter in critic.parameters()):
-        raise UsageError("the whole critic is frozen: nothing can be learnt", hint="freeze fewer parts")
 
 
 def open_session(network: nn.Module, slots: int) -> ImageSession:

@@ -18,6 +18,7 @@ from bowerbird.data.codecs.codec import DOCUMENT_TOKEN
 from bowerbird.data.dataset import Dataset
 from bowerbird.data.markers import DOCUMENT, MARKERS, ROLES, plain, turn
 from bowerbird.evaluation.evidence import Evidence
+from bowerbird.kinds.freezing import freeze
 from bowerbird.kinds.kind import Kind, Preview, Validation
 from bowerbird.kinds.reading import TextReader
 from bowerbird.kinds.text_batches import batches, count_in_parts
@@ -64,15 +65,7 @@ def build_learner(network: nn.Module, config: TextRun, dataset: Dataset | None =
             where=dataset.path,
             hint=f"--set length={max(tokens // 2, 1)} or less, or more text",
         )
-    for part in config.freeze:
-        named = [parameter for name, parameter in network.named_parameters() if name.startswith(part)]
-        if not named:
-            parts = sorted({name.partition(".")[0] for name, _ in network.named_parameters()})
-            raise UsageError(f"there is no part `{part}` to freeze", hint=f"parts: {', '.join(parts)}")
-        for parameter in named:
-            parameter.requires_grad_(False)
-    if not any(parameter.requires_grad for parameter in network.parameters()):
-        raise UsageError("everything is frozen: there is nothing left to learn", hint="freeze fewer parts")
+    freeze(network, config.freeze)
     return NextToken(
         cast(RNN, network),
         config.optimizer,
