@@ -14,6 +14,9 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+Function = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+"""Inputs in the order of the ports, to outputs in theirs."""
+
 
 @dataclass(frozen=True)
 class Port:
@@ -45,7 +48,7 @@ class Exported:
     outputs: tuple[Port, ...]
     start: Mapping[str, Tensor]
     """For each state among the inputs its (1, S) value before any token; empty for pictures."""
-    reference: Callable[[Sequence[Tensor]], Sequence[Tensor]]
+    reference: Function
     """What our own network gives: the same inputs, the same outputs."""
     symbols: tuple[str, ...]
     """The text of each token, empty for markers and halves of characters; none for pictures."""
@@ -59,10 +62,12 @@ class Exported:
     """README.md of the bundle."""
     manifest: Mapping[str, Any]
     """bundle.json of the bundle."""
+    rebuilt: Callable[[Mapping[str, Tensor]], Function] | None = None
+    """As `reference`, of our own network built anew with these weights: what runs a file that holds only them."""
 
 
 Runner = Callable[[Sequence[NDArray[Any]]], list[NDArray[Any]]]
-"""Inputs in the order of the ports, to outputs in theirs."""
+"""As a `Function`, in numpy."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class Exporter:
     extra: str | None
     """The optional dependencies it needs, by the name of their group."""
     write: Callable[[Exported, Path], None]
-    """Write to this path, a file or an empty folder, and nothing else."""
+    """Write to this path, a file or an empty folder; beside a file only files that it cannot do without."""
     runner: Callable[[Path, Exported], AbstractContextManager[Runner]]
     """The format's official loader, on this file."""
     lines: Callable[[Exported, str], str]
