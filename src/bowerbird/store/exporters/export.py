@@ -82,9 +82,9 @@ def _file(exporter: Exporter, exported: Exported, path: Path) -> dict[str, Any]:
         path.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
-        exporter.write(exported, building / path.name)
-        proof = _proved(exporter, exported, building, building / path.name)
         with storage_errors(path):
+            exporter.write(exported, building / path.name)
+            proof = _proved(exporter, exported, building, building / path.name)
             _put(building, path, proof)
     finally:
         shutil.rmtree(building, ignore_errors=True)
