@@ -93,7 +93,10 @@ def _generation(exported: Exported) -> dict[str, Any]:
 def _card(exported: Exported) -> str:
     task = _TASKS.get(exported.kind)
     head = ["library_name: bowerbird", *([f"pipeline_tag: {task}"] if task else [])]
-    return "\n".join(["---", *head, "---", "", exported.card])
+    note = (
+        "These are its weights alone; `bowerbird import THIS_FOLDER --out BUNDLE` makes a bundle of them.\n"
+    )
+    return "\n".join(["---", *head, "---", "", exported.card, note])
 
 
 SAFETENSORS = Exporter(name="safetensors", suffix="", extra=None, write=write, runner=runner, lines=lines)
