@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -295,12 +296,14 @@ def export(
         Refused: the place is taken, or the file does not give the same.
     """
     from bowerbird.kinds.exporting import exported
+    from bowerbird.kinds.rebuilding import rebuilt
     from bowerbird.store.exporters import EXPORTERS
     from bowerbird.store.exporters.export import export as write
 
     exporter = EXPORTERS[to]
-    found = exported(_model(model, workspace))
-    return write(exporter, found if optimizer else replace(found, optimizer=None), Path(out))
+    found = _model(model, workspace)
+    whole = replace(exported(found), rebuilt=partial(rebuilt, found))
+    return write(exporter, whole if optimizer else replace(whole, optimizer=None), Path(out))
 
 
 def versions(name: str | None = None, *, workspace: Workspace | None = None) -> list[Version]:

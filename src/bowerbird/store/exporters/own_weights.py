@@ -18,7 +18,7 @@ from bowerbird.base.errors import Refused
 from bowerbird.store.exporters.exporter import Exported, Runner
 
 CHARACTERS = 200
-"""Tokens that the lines make."""
+"""Printed by the lines, which make as many tokens."""
 _FUSED = {"lstm": "lstm_cell", "gru": "gru_cell", "rnn": "rnn_tanh_cell"}
 """Torch's functions of one step, whose weights are laid out as ours."""
 
@@ -52,8 +52,13 @@ def numbers(exported: Exported, name: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", exported.metadata.get(f"bowerbird.{name}", ""))]
 
 
+def first_token(exported: Exported) -> int:
+    """The token that stands before all others."""
+    return (numbers(exported, "start_token") or [0])[0]
+
+
 def greedy_lines(exported: Exported, imports: str, read: str, names: Mapping[str, str]) -> str:
-    """Lines that print what is likeliest, token by token.
+    """Lines that print what is likeliest, token by token; as in sampling the first is no end.
 
     Args:
         imports: the lines that import what `read` needs; torch is among them.
@@ -62,9 +67,7 @@ def greedy_lines(exported: Exported, imports: str, read: str, names: Mapping[str
     """
     build = _torch_build if _is_torch_s_own(exported.config) else _own_build
     head, prepare, step = build(exported, names)
-    banned = numbers(exported, "banned_tokens")
-    start = (numbers(exported, "start_token") or [0])[0]
-    ends = numbers(exported, "end_tokens") or [start]
+    banned, ends = numbers(exported, "banned_tokens"), numbers(exported, "end_tokens")
     return "\n".join(
         [
             imports,
@@ -72,23 +75,24 @@ def greedy_lines(exported: Exported, imports: str, read: str, names: Mapping[str
             "",
             read,
             *prepare,
-            f'token, text = torch.tensor([{start}]), ""',
+            f"ends, banned = {ends}, {banned}",
+            f'token, text, never = torch.tensor([{first_token(exported)}]), "", banned + ends',
             "with torch.no_grad():",
             f"    for _ in range({CHARACTERS}):",
             *(f"        {line}" for line in step),
-            *([f"        logits[:, {banned}] = -torch.inf"] if banned else []),
-            "        token = logits.argmax(1)",
-            f"        if token.item() in {ends}:",
+            "        logits[:, never] = -torch.inf",
+            "        token, never = logits.argmax(1), banned",
+            "        if token.item() in ends:",
             "            break",
             f"        text += {names['symbols']}[token.item()]",
-            "print(text)",
+            f"print(text[:{CHARACTERS}])",
             "",
         ]
     )
 
 
 def picture_lines(exported: Exported, imports: str, read: str, names: Mapping[str, str]) -> str:
-    """Lines that save the picture of seed 1, of the first class where there are any; as `greedy_lines`."""
+    """Lines that save the picture of seed 0, of the first class where there are any; as `greedy_lines`."""
     classes = exported.config["classes"]
     asked = "z, torch.tensor([0])" if classes else "z"
     return "\n".join(
@@ -101,7 +105,7 @@ def picture_lines(exported: Exported, imports: str, read: str, names: Mapping[st
             read,
             f"network = Generator(GANConfig(**{names['architecture']})).eval()",
             f"network.load_state_dict({names['weights']})",
-            f"z = torch.from_numpy(np.random.default_rng(1).standard_normal((1, {exported.config['latent']}))).float()",
+            f"z = torch.from_numpy(np.random.default_rng(0).standard_normal((1, {exported.config['latent']}))).float()",
             "with torch.no_grad():",
             f"    picture = network({asked})[0]",
             "pixels = ((picture + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()",

@@ -31,7 +31,6 @@ _REPEAT = 8
 """Each second run of so many tokens repeats the one before."""
 _ANY = 0.2
 """Share of the other tokens that are any."""
-_START_TOKEN = "bowerbird.start_token"
 
 
 def prove(exporter: Exporter, path: Path, exported: Exported) -> dict[str, Any]:
@@ -120,7 +119,7 @@ class _Reader:
 
     def __init__(self, exported: Exported, rows: int, noise: np.random.Generator):
         self.exported, self.rows, self.noise = exported, rows, noise
-        self.first = int(exported.metadata.get(_START_TOKEN, 0))
+        self.first = int(exported.metadata.get("bowerbird.start_token", 0))
         self.history: list[NDArray[np.int64]] = [np.full(rows, self.first, np.int64)]
         self.fresh = [
             np.repeat(exported.start[port.name].numpy(), rows, axis=0) for port in exported.inputs[1:]

@@ -21,6 +21,7 @@ from bowerbird.store.exporters.exporter import Exported, Exporter, Runner
 from bowerbird.store.exporters.own_weights import (
     CHARACTERS,
     architecture,
+    first_token,
     greedy_lines,
     numbers,
     picture_lines,
@@ -79,10 +80,9 @@ def _config(exported: Exported) -> dict[str, Any]:
 
 
 def _generation(exported: Exported) -> dict[str, Any]:
-    start = numbers(exported, "start_token") or [0]
     told = {
-        "bos_token_id": start[0],
-        "eos_token_id": numbers(exported, "end_tokens") or start,
+        "bos_token_id": first_token(exported),
+        "eos_token_id": numbers(exported, "end_tokens"),
         "do_sample": True,
         "max_new_tokens": CHARACTERS,
     }
