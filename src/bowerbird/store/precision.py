@@ -31,13 +31,15 @@ def narrowed(weights: Mapping[str, Tensor], precision: str) -> Stored:
 
     Raises:
         UnknownName: there is no such precision.
-        DataError: a weight does not fit into it.
+        DataError: a weight does not fit into it, or is no finite number.
     """
     narrow = PRECISIONS[precision]
+    if precision == FULL:
+        return dict(weights)
     stored: Stored = {}
     for name, value in weights.items():
         stored |= narrow(name, value) if _is_large_matrix(value) else {name: value}
-    lost = [name for name, value in widened(stored).items() if not _fits(value, weights[name])]
+    lost = [name for name, value in widened(stored).items() if not _finite(value, weights[name])]
     if lost:
         raise DataError(
             f"the weights `{lost[0]}` do not fit into {precision}",
@@ -92,9 +94,8 @@ def _is_large_matrix(value: Tensor) -> bool:
     return value.is_floating_point() and value.ndim >= 2 and value.numel() >= SMALL
 
 
-def _fits(value: Tensor, wanted: Tensor) -> bool:
-    """No number has become one that is not finite."""
-    return bool((value.isfinite() | ~wanted.isfinite()).all())
+def _finite(*values: Tensor) -> bool:
+    return all(bool(value.isfinite().all()) for value in values)
 
 
 def _as_they_are(name: str, value: Tensor) -> Stored:
