@@ -10,7 +10,7 @@ from bowerbird.kinds.loaded import Model
 
 TUNES = "\n".join(
     f"X:{number}\nT:Tune {number}\nM:4/4\nL:1/8\nK:{key}\n"
-    + " | ".join(["C2DE F2GA", "G2FE D2CD", "EFGA c4", "c2BA G2FE"][number % 3 :] + ["C8"])
+    + " | ".join([*["C2DE F2GA", "G2FE D2CD", "EFGA c4", "c2BA G2FE"][number % 3 :], "C8"])
     + " |]\n"
     for number, key in enumerate(["C", "G", "D", "F", "Am", "Edor"] * 4, 1)
 )

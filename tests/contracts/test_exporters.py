@@ -55,14 +55,14 @@ def model_of(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> An
     """A model by its name, made when it is first asked for."""
     root = tmp_path_factory.mktemp("untrained")
 
-    @functools.lru_cache(maxsize=None)
+    @functools.cache
     def dataset(kind: str) -> Path:
         return {
             "melody": lambda: melodies(root / "melodies"),
             "image": lambda: write_dataset(root / "pictures"),
         }.get(kind, lambda: tiny_dataset)()
 
-    @functools.lru_cache(maxsize=None)
+    @functools.cache
     def make(name: str) -> Model:
         what, _, cell = name.partition(" ")
         out = root / name.replace(" ", "-")
