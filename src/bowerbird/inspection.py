@@ -108,6 +108,7 @@ def inspect(reference: str, workspace: Workspace) -> dict[str, Any]:
         "vocab_size": model.codec.vocab_size,
         **_pictures(model.codec),
         "structure": model.structure,
+        **{key: manifest[key] for key in ("precision",) if key in manifest},
         "lineage": manifest["lineage"],
         "settings": manifest["config"],
     }
