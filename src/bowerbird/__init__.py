@@ -1,7 +1,8 @@
 """Bowerbird: your own generative model, from a folder of your own texts to a served answer.
 
 The functions are the stages of a model's life, in order: `prepare`, `train`, `resume`, `sweep`,
-`finetune`, `load`, `evaluate`, `publish`, `versions`, `promote`, `rollback`; `verify_resume` proves a promise.
+`finetune`, `load`, `evaluate`, `publish`, `versions`, `promote`, `rollback`, `export`; `verify_resume` proves
+a promise.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from bowerbird.kinds.loaded import Sample as Sample
     from bowerbird.lifecycle import (
         evaluate,
+        export,
         finetune,
         load,
         prepare,
@@ -54,6 +56,7 @@ __all__ = [
     "Workspace",
     "__version__",
     "evaluate",
+    "export",
     "finetune",
     "load",
     "prepare",

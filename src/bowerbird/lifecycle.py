@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -248,21 +249,61 @@ def publish(
     *,
     alias: str | None = None,
     why: str | None = None,
+    precision: str | None = None,
+    weights_only: bool = False,
     workspace: Workspace | None = None,
 ) -> Version:
-    """Copy a model, byte for byte, into the registry as the next version of a name."""
-    from bowerbird.runs.judging import known_scores, run_of
+    """Copy a model, byte for byte, into the registry as the next version of a name.
+
+    Args:
+        alias: to point at it.
+        why: for the log.
+        precision: publish a bundle made of it whose weights are kept as `bfloat16`, `float16` or `int8`; what that
+            costs is measured and told in it.
+        weights_only: publish a bundle made of it without the networks that only training needs.
+    """
+    from bowerbird.runs.judging import run_of
+    from bowerbird.runs.reducing import release
 
     space = workspace or Workspace()
     found = _model(model, space)
     parent = found.bundle.manifest["lineage"]["parent"]
-    scores = known_scores(found)
     run = run_of(found.bundle.path)
     if run:
         space.remember_dataset(run.record["dataset"]["digest"], Path(run.record["dataset"]["path"]))
-    return space.registry.publish(
-        name, found.bundle.path, found.digest, scores=scores, parent=parent, alias=alias, why=why
-    )
+    with release(found, precision, weights_only, space) as ready:
+        return space.registry.publish(
+            name, ready.path, ready.digest, scores=ready.scores, parent=parent, alias=alias, why=why
+        )
+
+
+def export(
+    model: Model | str | Path,
+    to: str,
+    out: str | Path,
+    *,
+    optimizer: bool = True,
+    workspace: Workspace | None = None,
+) -> Mapping[str, Any]:
+    """Write a model to a format of another library, if the file is proved to give what the model gives.
+
+    Args:
+        to: a name on the shelf of exporters: `safetensors`, `pth`, `onnx` and others.
+        out: the file to write, or for `safetensors` the folder; `parity.json` beside it, or in it, is the proof.
+        optimizer: keep what training would go on from, where the format can and the model is a run's.
+
+    Raises:
+        Refused: the place is taken, or the file does not give the same.
+    """
+    from bowerbird.kinds.exporting import exported
+    from bowerbird.kinds.rebuilding import rebuilt
+    from bowerbird.store.exporters import EXPORTERS
+    from bowerbird.store.exporters.export import export as write
+
+    exporter = EXPORTERS[to]
+    found = _model(model, workspace)
+    whole = replace(exported(found), rebuilt=partial(rebuilt, found))
+    return write(exporter, whole if optimizer else replace(whole, optimizer=None), Path(out))
 
 
 def versions(name: str | None = None, *, workspace: Workspace | None = None) -> list[Version]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from bowerbird.cli import show
 from bowerbird.cli.making import space
@@ -12,7 +13,14 @@ from bowerbird.cli.options import OUTPUT, Output
 
 
 def publish(
-    model: str, name: str, *, alias: str | None = None, why: str | None = None, output: Output = OUTPUT
+    model: str,
+    name: str,
+    *,
+    alias: str | None = None,
+    why: str | None = None,
+    precision: str | None = None,
+    weights_only: Annotated[bool, Parameter(negative="")] = False,
+    output: Output = OUTPUT,
 ) -> None:
     """Copy a model into the registry as the next version of a name.
 
@@ -28,13 +36,28 @@ def publish(
         An alias to point at it, such as live.
     why
         A reason, for the log.
+    precision
+        Keep its weights as bfloat16, float16 or int8; what that costs is measured where its dataset is known.
+    weights_only
+        Leave out the networks that only training needs.
     """
     from bowerbird import lifecycle
 
-    version = lifecycle.publish(model, name, alias=alias, why=why, workspace=space(output))
+    version = lifecycle.publish(
+        model,
+        name,
+        alias=alias,
+        why=why,
+        precision=precision,
+        weights_only=weights_only,
+        workspace=space(output),
+    )
     told = _told(version)
     aliases = "".join(f", {name}@{found}" for found in told["aliases"])
-    show.result(output, told, [f"published {name}@{version.version}{aliases}"], f"bowerbird serve {name}")
+    lines = [f"published {name}@{version.version}{aliases}", *_costs(version.scores)]
+    if precision not in (None, "float32") and len(lines) == 1:
+        show.warn(output, f"its dataset is not known here, so what {precision} costs was not measured")
+    show.result(output, told, lines, f"bowerbird serve {name}")
 
 
 def versions(name: str | None = None, *, output: Output = OUTPUT) -> None:
@@ -122,7 +145,8 @@ def list_(shelf: str, *, output: Output = OUTPUT) -> None:
     Parameters
     ----------
     shelf
-        models, cells, codecs, sources, cleaning, metrics, kinds, presets (of --size) or registries.
+        models, cells, codecs, sources, cleaning, metrics, kinds, presets (of --size), registries, exporters or
+        precisions.
     """
     from bowerbird.inspection import shelf_names
 
@@ -140,6 +164,15 @@ def doctor(*, output: Output = OUTPUT) -> None:
     checks = examine(space(output))
     rows = [(check["name"], "ok" if check["ok"] else "-", check["found"]) for check in checks]
     show.result(output, {"checks": checks}, show.table(rows, ("check", "", "found")))
+
+
+def _costs(scores: Mapping[str, float]) -> list[str]:
+    """What fewer bits cost, a line a score."""
+    lost = {name.removesuffix("_lost"): value for name, value in scores.items() if name.endswith("_lost")}
+    return [
+        f"{name.removeprefix('valid_').replace('_', ' ')}: {scores[name]:.4f}, {value:+.4f} by fewer bits"
+        for name, value in lost.items()
+    ]
 
 
 def _told(version: Any) -> dict[str, Any]:

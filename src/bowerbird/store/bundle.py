@@ -24,6 +24,7 @@ from torch import Tensor
 from bowerbird.base.digest import digest_file, seal_holds, sealed
 from bowerbird.base.errors import CorruptFile, NotFound, storage_errors
 from bowerbird.base.files import check_format, read_json, whole_folder, write_json
+from bowerbird.store.precision import as_float32
 
 FORMAT = 1
 MANIFEST = "bundle.json"
@@ -58,7 +59,9 @@ class Bundle:
         return str(self.manifest["digest"])
 
     def weights(self) -> dict[str, Tensor]:
-        return read_tensors(self.path / WEIGHTS)
+        """What is served; as float32, in however few bits the bundle keeps it."""
+        path = self.path / WEIGHTS
+        return as_float32(read_tensors(path), self.manifest.get("precision"), path)
 
     def partners(self) -> dict[str, Tensor]:
         return read_tensors(self.path / PARTNERS) if PARTNERS in self.manifest["files"] else {}

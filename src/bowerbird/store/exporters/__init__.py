@@ -1,0 +1,12 @@
+"""The shelf of exporters: the formats a model can be written to."""
+
+from __future__ import annotations
+
+from bowerbird.base.shelf import Shelf
+from bowerbird.store.exporters.exporter import Exported, Exporter, Port, Runner
+from bowerbird.store.exporters.pth import PTH
+from bowerbird.store.exporters.safetensors import SAFETENSORS
+
+EXPORTERS: Shelf[Exporter] = Shelf("exporter", safetensors=SAFETENSORS, pth=PTH)
+
+__all__ = ["EXPORTERS", "Exported", "Exporter", "Port", "Runner"]
