@@ -106,12 +106,12 @@ def difference(exporter: Exporter, exported: Exported, path: Path, *, length: in
 def greedy(exported: Exported, tokens: int = 200) -> str:
     """The text of the likeliest tokens, by our network."""
     given: list[Any] = [torch.tensor([0]), *exported.start.values()]
-    text = ""
+    text, never = "", [*BANNED, 0]
     for _ in range(tokens):
         with torch.no_grad():
             logits, *state = exported.reference(given)
-        logits[:, BANNED] = -torch.inf
-        given = [logits.argmax(1), *state]
+        logits[:, never] = -torch.inf
+        given, never = [logits.argmax(1), *state], BANNED
         if not given[0].item():
             break
         text += SYMBOLS[given[0].item()]

@@ -119,23 +119,24 @@ def _greedy_lines(exported: Exported, path: str, suffix: str) -> str:
             *_head(exported, path, "json", package),
             f'symbols = json.loads({read.format(path, TOLD)})["symbols"]',
             'state = [np.zeros((1, port.shape[1]), "float32") for port in model.inputs[1:]]',
-            f'token, text = {tokens.start}, ""',
+            f"ends, banned = {tokens.ends}, {tokens.banned}",
+            f'token, text, never = {tokens.start}, "", banned + ends',
             f"for _ in range({TOKENS}):",
             "    logits, *state = model.predict_on_batch([np.array([token]), *state])",
             "    scores = np.array(logits[0])",
-            *([f"    scores[{tokens.banned}] = -np.inf"] if tokens.banned else []),
-            "    token = int(scores.argmax())",
-            f"    if token in {tokens.ends}:",
+            "    scores[never] = -np.inf",
+            "    token, never = int(scores.argmax()), banned",
+            "    if token in ends:",
             "        break",
             "    text += symbols[token]",
-            "print(text)",
+            f"print(text[:{TOKENS}])",
             "",
         ]
     )
 
 
 def _picture_lines(exported: Exported, path: str, suffix: str) -> str:
-    latent = f'np.random.default_rng(1).standard_normal((1, {exported.config["latent"]})).astype("float32")'
+    latent = f'np.random.default_rng(0).standard_normal((1, {exported.config["latent"]})).astype("float32")'
     asked = "[z, np.array([0])]" if exported.config["classes"] else "[z]"
     return "\n".join(
         [

@@ -134,24 +134,25 @@ def _greedy_lines(exported: Exported, path: str) -> list[str]:
     return [
         f'symbols = json.loads(zipfile.ZipFile({path!r}).read("{TOLD}"))["symbols"]',
         f'state = [np.zeros((1, size), "float32") for size in {sizes}]',
-        f'token, text = {tokens.start}, ""',
+        f"ends, banned = {tokens.ends}, {tokens.banned}",
+        f'token, text, never = {tokens.start}, "", banned + ends',
         f"for _ in range({TOKENS}):",
         '    given = [np.array([token], "int32"), *state]',
         '    found = step(**{f"args_{i}": part for i, part in enumerate(given)})',
         '    logits, *state = [found[f"output_{i}"] for i in range(len(found))]',
-        *([f"    logits[0, {tokens.banned}] = -np.inf"] if tokens.banned else []),
-        "    token = int(logits.argmax())",
-        f"    if token in {tokens.ends}:",
+        "    logits[0, never] = -np.inf",
+        "    token, never = int(logits.argmax()), banned",
+        "    if token in ends:",
         "        break",
         "    text += symbols[token]",
-        "print(text)",
+        f"print(text[:{TOKENS}])",
     ]
 
 
 def _picture_lines(exported: Exported, path: str) -> list[str]:
     asked = ', args_1=np.array([0], "int32")' if exported.config["classes"] else ""
     return [
-        f"z = np.random.default_rng(1).standard_normal((1, {exported.config['latent']}))",
+        f"z = np.random.default_rng(0).standard_normal((1, {exported.config['latent']}))",
         f'picture = step(args_0=z.astype("float32"){asked})["output_0"][0]',
         'pixels = ((picture + 1) * 127.5).round().clip(0, 255).astype("uint8").transpose(1, 2, 0)',
         'Image.fromarray(pixels.squeeze()).save("picture.png")',
@@ -159,5 +160,5 @@ def _picture_lines(exported: Exported, path: str) -> list[str]:
 
 
 TFLITE = Exporter(
-    name="tflite", suffix=".tflite", extra=None, write=write, runner=runner, lines=lines, batches=BATCHES
+    name="tflite", suffix=".tflite", extra="export", write=write, runner=runner, lines=lines, batches=BATCHES
 )

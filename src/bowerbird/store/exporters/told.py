@@ -17,7 +17,7 @@ _SYMBOLS = "bowerbird.symbols"
 
 @dataclass(frozen=True)
 class Sampling:
-    """Token numbers that sampling needs to know."""
+    """Token numbers that sampling needs to know. The first token drawn is no end."""
 
     start: int
     ends: list[int]
