@@ -20,14 +20,15 @@ from PIL import Image
 
 from bowerbird.base.errors import UsageError
 from bowerbird.data.split import SplitConfig, split_documents
-from image_bench import running
+from image_bench import jobs, running
 from image_bench.classifier import teach, used
-from image_bench.making import NotNumbers, asked_for, by_class, rates, sampled, to_pictures
+from image_bench.making import asked_for, by_class, rates, sampled, to_pictures
 from image_bench.networks import LATENT, Critic, Generator, as_in_the_paper, widths
 from image_bench.running import CONTESTANTS, WAYS, Bench
 from image_bench.sets import PictureSet, sets_of, split_exactly, unpacked
-from image_bench.summary import collapsed, gathered, write_summary
+from image_bench.summary import NAMES, collapsed, gathered, write_summary
 from image_bench.training import CRITIC_STEPS, PUPILS, Shuffled, Way, learn
+from learning import NotNumbers
 from workplace import Child, Failed, Workplace
 
 SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "image.py"
@@ -110,6 +111,20 @@ def test_the_penalty_is_of_a_slope_that_is_not_one(pictures: NDArray[np.uint8]) 
     real = Shuffled(pictures, 1, Way()).next()
     # A flat critic: no distance, slope 0, so the penalty is 10 x (0 - 1)^2.
     assert pupil.critic_loss(real).item() == pytest.approx(10.0)  # type: ignore[union-attr]
+
+
+def test_the_wasserstein_baseline_is_taught_as_its_paper_says(
+    pictures: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pupil = PUPILS["wgan-gp"](pictures, 1, Way())
+    for optimizer in (pupil.optimizer, pupil.critic_optimizer):
+        (group,) = optimizer.param_groups
+        assert (group["lr"], group["betas"], group["weight_decay"]) == (1e-4, (0.0, 0.9), 0)
+    taught: list[str] = []
+    for name in ("critic_optimizer", "optimizer"):
+        monkeypatch.setattr(getattr(pupil, name), "step", lambda name=name: taught.append(name))
+    pupil.step()
+    assert taught == ["critic_optimizer"] * 5 + ["optimizer"]
 
 
 def test_ways_to_compute_learn_the_same(pictures: NDArray[np.uint8]) -> None:
@@ -375,6 +390,52 @@ def test_the_summary_says_what_the_cells_say(finished: Path) -> None:
     assert summary["results"]["tiny"]["dcgan"]["collapsed"] == [1]
     assert len(summary["cells"]) == 3
     assert (finished / "curves.png").stat().st_size > 5000
+
+
+def test_every_contestant_has_its_rows_in_the_summary(finished: Path) -> None:
+    curve = [[0.0, 90.0], [60.0, 6.0]]
+    cells = [cell("wgan-gp", fid=6.0, curve=curve), cell("dcgan"), cell("ours-plain"), cell("ours")]
+    (finished / "cells.jsonl").write_text("\n".join(map(json.dumps, cells)) + "\n")
+    lines = write_summary(finished)
+    for name in NAMES.values():
+        assert sum(line.startswith(f"{name}  ") for line in lines) >= 3, (
+            f"{name}: two extractors and its cost"
+        )
+    told = "\n".join(lines)
+    assert "WGAN-GP against bowerbird: FID 3.00 times (own)" in told
+    assert "under the best of WGAN-GP's after: 10 s" in told
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_sheet_is_a_file_of_as_many_channels(tmp_path: Path, channels: int) -> None:
+    pictures = np.random.default_rng(2).integers(0, 256, (20, 8, 8, channels), dtype=np.uint8)
+    path = tmp_path / "sheet.png"
+    jobs.sheet(pictures, 1, str(path))
+    read = np.asarray(Image.open(path)).reshape(16, 80, channels)
+    first = np.sort(np.random.default_rng(1).permutation(20))[0]
+    assert np.array_equal(read[:8, :8], pictures[first])
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_few_pictures_are_handed_on_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels: int
+) -> None:
+    class Whole:
+        def images(self, split: str) -> NDArray[np.uint8]:
+            return np.random.default_rng(3).integers(0, 256, (40, 8, 8, channels), dtype=np.uint8)
+
+        def labels(self, split: str) -> NDArray[np.int32]:
+            return np.arange(40, dtype=np.int32) % 2
+
+    handed: list[list[str]] = []
+    monkeypatch.setattr(jobs.lifecycle, "prepare", lambda *_, settings, **__: handed.append(settings))
+    whole: Any = Whole()
+    jobs.fewer(whole, 10, tmp_path / "few", "dataset")
+    files = sorted((tmp_path / "few").iterdir())
+    assert len(files) == 20, "ten to learn from and the ten others of the class"
+    for path, picture in zip(files, whole.images("train")[::2], strict=True):
+        assert np.array_equal(np.asarray(Image.open(path)).reshape(picture.shape), picture)
+    assert ("image.alpha=keep" in handed[0]) == (channels == 4)
 
 
 def bench_in(out: Path, **changed: Any) -> Bench:

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from bowerbird import lifecycle
 from bowerbird.base.device import use_threads
 from bowerbird.base.errors import UsageError
 from bowerbird.data.dataset import Dataset
+from bowerbird.data.render.pictures import to_png
 from bowerbird.evaluation.extractors import extractors_for
 from bowerbird.runs.run import Run
 from image_bench import making, scoring
@@ -31,14 +31,10 @@ from image_bench.networks import Generator
 from image_bench.running import OURS, WAYS
 from image_bench.sets import SPLIT, split_exactly, unpacked
 from image_bench.training import PUPILS, Way, learn
-from text_bench import machine
+from machine import describe
 
 GRID = 10
 """Pictures in a row of the sheet that is kept of each cell."""
-
-
-def describe() -> dict[str, Any]:
-    return {**machine.describe(), "peak_flops": machine.product_peaks()}
 
 
 def prepare(
@@ -106,7 +102,7 @@ def fewer(whole: Dataset, count: int, folder: Path, dataset: str) -> Dataset:
         raise UsageError(f"--small {count} leaves none of {len(chosen)} pictures to judge by", where=dataset)
     folder.mkdir(parents=True)
     for number, place in enumerate(chosen[: count + held].tolist()):
-        Image.fromarray(np.asarray(pictures[place])).save(folder / f"{number:05d}.png")
+        (folder / f"{number:05d}.png").write_bytes(to_png(pictures[place]))
     settings += [f"image.size={pictures.shape[1]}"]
     settings += ["image.alpha=keep"] if pictures.shape[3] == 4 else []
     return lifecycle.prepare(folder, dataset, kind="image", settings=settings)
@@ -255,7 +251,7 @@ def sheet(pictures: Pictures, seed: int, path: str) -> None:
     _, height, width, channels = pictures.shape
     tiles = pictures[chosen[: rows * GRID]].reshape(rows, GRID, height, width, channels)
     whole = tiles.swapaxes(1, 2).reshape(rows * height, GRID * width, channels)
-    Image.fromarray(np.ascontiguousarray(whole)).save(path)
+    Path(path).write_bytes(to_png(whole))
 
 
 def generate(

@@ -13,15 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from image_bench.networks import LATENT, Generator
+from learning import NotNumbers
 
 Pictures = NDArray[np.uint8]
 Make = Callable[[int, int], Pictures]
 """(how many at once, seed) -> pictures."""
 BATCH = 64
-
-
-class NotNumbers(ArithmeticError):
-    """A generator makes what is not a number."""
 
 
 def to_pictures(made: Tensor) -> Pictures:

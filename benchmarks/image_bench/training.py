@@ -6,10 +6,9 @@ run in the fastest of several ways. Only what the papers and tutorials say of le
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -18,13 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from image_bench.making import BATCH, NotNumbers
+import learning
+from image_bench.making import BATCH
 from image_bench.networks import LATENT, Critic, Generator, as_in_the_paper
+from learning import Learnt
 
 EVALUATIONS = 15
 CRITIC_STEPS, PENALTY = 5, 10.0
-CHECK_EVERY = 50
-"""Steps from one look for numbers that are none to the next."""
 
 
 @dataclass(frozen=True)
@@ -168,55 +167,12 @@ class WassersteinGP:
 PUPILS: dict[str, type[DCGAN] | type[WassersteinGP]] = {"dcgan": DCGAN, "wgan-gp": WassersteinGP}
 
 
-@dataclass
-class Learnt:
-    """How a training went. `curve` holds (seconds of learning, FID); `finite` is False once a loss was no number."""
-
-    steps: int = 0
-    seconds: float = 0.0
-    judging_seconds: float = 0.0
-    finite: bool = True
-    curve: list[tuple[float, float]] = field(default_factory=list)
-    best: float = math.inf
-    weights: dict[str, Tensor] = field(default_factory=dict)
-
-
 def learn(pupil: Pupil, seconds: float, judge: Callable[[Generator], float] | None) -> Learnt:
-    """Train for so many seconds; judging comes on top. It ends early where a loss is not a finite number."""
-    found = Learnt()
+    """Train for so many seconds; judging, which gives a FID, comes on top."""
 
-    def look() -> None:
-        """Judge, and keep the weights if they are the best yet."""
-        if judge is None:
-            return
-        began = time.monotonic()
-        try:
-            score = judge(pupil.generator)
-        except NotNumbers:
-            found.finite = False
-        else:
-            found.curve.append((found.seconds, score))
-            if score < found.best or not found.weights:
-                found.best = score
-                found.weights = {
-                    name: value.detach().clone(memory_format=torch.contiguous_format)
-                    for name, value in pupil.generator.state_dict().items()
-                }
-        found.judging_seconds += time.monotonic() - began
-
-    looks = 0
-    while found.finite and found.seconds < seconds:
-        if found.seconds >= looks * seconds / EVALUATIONS:
-            looks += 1
-            look()
-            continue
-        began = time.monotonic()
+    def step(progress: float) -> Tensor:
         pupil.step()
-        found.steps += 1
-        if found.steps % CHECK_EVERY == 0:
-            found.finite = math.isfinite(pupil.last_loss.item())
-        found.seconds += time.monotonic() - began
-    found.finite = found.finite and math.isfinite(pupil.last_loss.item())
-    if found.finite:
-        look()
-    return found
+        return pupil.last_loss
+
+    judged = None if judge is None else partial(judge, pupil.generator)
+    return learning.learn(pupil.generator, step, judged, seconds, looks=EVALUATIONS)

@@ -21,7 +21,7 @@ from bowerbird.data.codecs.codec import DOCUMENT_TOKEN
 from bowerbird.data.dataset import Dataset
 from bowerbird.kinds.loaded import Model
 from bowerbird.sampling.session import run_all
-from text_bench.machine import read_bandwidth
+from machine import read_bandwidth
 from text_bench.plain_lstm import PlainLSTM
 from text_bench.scoring import touched_bytes
 from text_bench.transformer import CachedReader, Transformer

@@ -19,7 +19,8 @@ from bowerbird.base.device import use_threads
 from bowerbird.data.dataset import Dataset
 from bowerbird.kinds.text import held_out_bits
 from bowerbird.runs.run import Run
-from text_bench import decoding, machine
+from machine import describe
+from text_bench import decoding
 from text_bench.plain_lstm import PlainLSTM
 from text_bench.running import VARIANTS
 from text_bench.scoring import (
@@ -54,10 +55,6 @@ def prepare(source: str, ours: str, characters: str) -> dict[str, Any]:
         "characters": counted,
         "characters_per_token": {name: counted["train"] / count for name, count in tokens.items()},
     }
-
-
-def describe() -> dict[str, Any]:
-    return {**machine.describe(), "peak_flops": machine.product_peaks()}
 
 
 def probe(dataset: str, variant: str, seconds: float) -> dict[str, Any]:
@@ -95,7 +92,7 @@ def learn_baseline(
         "steps": found.steps,
         "tokens_a_step": pupil.tokens_a_step,
         "seconds": found.seconds,
-        "evaluation_seconds": found.evaluation_seconds,
+        "evaluation_seconds": found.judging_seconds,
         "curve": found.curve,
     }
 

@@ -6,9 +6,8 @@ and short, and the score of the whole held-out text is found after the clock has
 
 from __future__ import annotations
 
+import itertools
 import math
-import time
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import learning
 from bowerbird.data.dataset import Dataset
+from learning import Learnt, NotNumbers
 from text_bench.plain_lstm import PlainLSTM
 from text_bench.scoring import Paid, carried_paid, held_out, windows_paid
 from text_bench.transformer import CONTEXT, Transformer
@@ -38,19 +39,6 @@ class Pupil(Protocol):
     def loss(self) -> Tensor: ...
     def rate(self, step: int, progress: float) -> float: ...
     def evaluate(self) -> Paid: ...
-
-
-@dataclass
-class Learnt:
-    """How a training went. `curve` holds (seconds, bits per byte on a part of the held-out text)."""
-
-    steps: int = 0
-    seconds: float = 0.0
-    evaluation_seconds: float = 0.0
-    finite: bool = True
-    curve: list[tuple[float, float]] = field(default_factory=list)
-    best: float = math.inf
-    weights: dict[str, Tensor] = field(default_factory=dict)
 
 
 class TransformerPupil:
@@ -133,31 +121,12 @@ def evaluated(dataset: Dataset) -> list[NDArray[np.int64]]:
 
 
 def learn(pupil: Pupil, seconds: float, *, evaluate: bool = True) -> Learnt:
-    """Train until the seconds are over, evaluations included."""
-    found, last_evaluation = Learnt(), 0.0
-    began = time.monotonic()
+    """Train until the seconds are over, evaluations included. The scores are bits per byte on a part of the text."""
+    steps = itertools.count()
 
-    def elapsed() -> float:
-        return time.monotonic() - began
-
-    def look() -> float:
-        """Evaluate and keep the weights if they are the best yet; returns what that took."""
-        before = elapsed()
-        bits = pupil.evaluate().bits_per_byte
-        found.finite &= math.isfinite(bits)
-        found.curve.append((before, bits))
-        if bits < found.best:
-            found.best = bits
-            found.weights = {name: value.clone() for name, value in pupil.network.state_dict().items()}
-        found.evaluation_seconds += elapsed() - before
-        return elapsed() - before
-
-    cost = look() if evaluate else 0.0
-    while (now := elapsed()) < seconds - cost:
-        if evaluate and now - last_evaluation >= max(seconds / EVALUATIONS, cost / EVALUATION_SHARE):
-            cost, last_evaluation = look(), now
+    def step(progress: float) -> Tensor:
         pupil.network.train()
-        rate = pupil.rate(found.steps, elapsed() / seconds)
+        rate = pupil.rate(next(steps), progress)
         for group in pupil.optimizer.param_groups:
             group["lr"] = rate
         loss = pupil.loss()
@@ -165,14 +134,17 @@ def learn(pupil: Pupil, seconds: float, *, evaluate: bool = True) -> Learnt:
         nn.utils.clip_grad_norm_(pupil.network.parameters(), 1.0)
         pupil.optimizer.step()
         pupil.optimizer.zero_grad(set_to_none=True)
-        found.steps += 1
-        if found.steps % 50 == 0 and not math.isfinite(loss.item()):
-            found.finite = False
-            break
-    if evaluate:
-        look()
-    found.seconds = elapsed()
-    return found
+        return loss.detach()
+
+    def judge() -> float:
+        bits = pupil.evaluate().bits_per_byte
+        if not math.isfinite(bits):
+            raise NotNumbers("a token has a probability that is no number")
+        return bits
+
+    return learning.learn(
+        pupil.network, step, judge if evaluate else None, seconds, looks=EVALUATIONS, share=EVALUATION_SHARE
+    )
 
 
 def warm_up(pupil: Pupil) -> None:

@@ -100,8 +100,16 @@ def test_each_path_makes_its_own_kind_only(client: TestClient) -> None:
     assert 'data-kind="image"' in client.get("/").text
 
 
-def test_a_text_model_draws_nothing(tiny_run: Path) -> None:
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        (PATH, "`poems` makes text, no pictures"),
+        ("/v1/melodies/generations", "`poems` makes text, no melodies"),
+    ],
+)
+def test_a_text_model_makes_nothing_else(tiny_run: Path, path: str, said: str) -> None:
     with TestClient(create_app({"poems": bb.load(tiny_run)})) as client:
-        found = client.post(PATH, json={"model": "poems"})
+        found = client.post(path, json={"model": "poems", "prompt": "x"})
         assert found.status_code == 400
-        assert "no pictures" in found.json()["error"]["message"]
+        assert found.json()["error"]["message"] == said
+        assert found.json()["error"]["param"] == "model"

@@ -82,6 +82,13 @@ def test_a_model_s_name_is_only_text_on_the_page() -> None:
     )
 
 
+def test_the_page_asks_in_one_way_and_shows_why_it_was_refused() -> None:
+    written = page({})
+    assert written.count("fetch(") == 1
+    for path in ("/v1/completions", "/v1/melodies/generations", "/v1/images/generations"):
+        assert written.count(f'ask("{path}", ') == 1
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.7", "example.org", "", "127.0.0.1.example.org"])
 def test_without_keys_only_this_machine_is_served(host: str) -> None:
     with pytest.raises(Refused) as caught:

@@ -15,6 +15,7 @@ from bowerbird.sampling.session import FinishReason
 from bowerbird.serving.asked import Asked
 from bowerbird.serving.errors import BadRequest
 from bowerbird.serving.guards import json_bytes
+from bowerbird.serving.making import check_kind
 from bowerbird.serving.scheduler import Job
 
 MOST_PROMPT_TOKENS = 32_768
@@ -42,10 +43,7 @@ class Answer:
         Raises:
             BadRequest: a prompt is too long, or has tokens that the model does not.
         """
-        if model.kind.name != "text":
-            raise BadRequest(
-                f"`{asked.model}` makes {model.kind.name}, not text", param="model", code="invalid_value"
-            )
+        check_kind(model, asked.model, "text", "not text")
         jobs: list[Job] = []
         echoes: list[str] = []
         prompt_tokens = 0

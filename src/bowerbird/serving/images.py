@@ -11,12 +11,12 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from bowerbird.base.config import Config
-from bowerbird.base.errors import UsageError
 from bowerbird.data.render.pictures import to_png
 from bowerbird.kinds.loaded import Model
 from bowerbird.sampling.session import FinishReason
-from bowerbird.serving.asked import MOST_SAMPLES, check_text
+from bowerbird.serving.asked import MOST_SAMPLES
 from bowerbird.serving.errors import BadRequest
+from bowerbird.serving.making import check_kind, jobs_of
 from bowerbird.serving.scheduler import Job
 
 MOST_PROMPT_CHARACTERS = 1_000
@@ -53,21 +53,11 @@ class Images:
     @classmethod
     def of(cls, body: ImageBody, model: Model) -> Images:
         """Raises BadRequest: the model makes no pictures, none of this size, or none of this class."""
-        if model.kind.name != "image":
-            raise BadRequest(
-                f"`{body.model}` makes {model.kind.name}, no pictures", param="model", code="invalid_value"
-            )
+        check_kind(model, body.model, "image", "no pictures")
         _check_size(body.size, model)
         label = (body.prompt or "").strip()
-        check_text(label, "prompt")
         given = body.model_dump(include={"n", "seed", "truncation"}, exclude_none=True)
-        try:
-            request: Any = model.request(label=label or None, **given)
-            contents = [model.kind.encode_request(model, request, index) for index in range(request.n)]
-        except UsageError as error:
-            hint = f" ({error.hint})" if error.hint else ""
-            raise BadRequest(f"{error.what}{hint}", param="prompt", code="invalid_value") from error
-        jobs = [Job(content, model.kind.read(model, request)) for content in contents]
+        request, jobs = jobs_of(model, label, {**given, "label": label or None})
         return cls(body, model, request, jobs)
 
     def whole(self, texts: list[str], ends: list[FinishReason | None], tokens: int) -> dict[str, Any]:

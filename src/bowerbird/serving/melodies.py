@@ -10,13 +10,12 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from bowerbird.base.config import Config
-from bowerbird.base.errors import DataError, UsageError
 from bowerbird.data.render.midi import to_midi
 from bowerbird.data.tune import parse
 from bowerbird.kinds.loaded import Model
 from bowerbird.sampling.session import FinishReason
-from bowerbird.serving.asked import MOST_SAMPLES, check_text
-from bowerbird.serving.errors import BadRequest
+from bowerbird.serving.asked import MOST_SAMPLES
+from bowerbird.serving.making import check_kind, jobs_of
 from bowerbird.serving.scheduler import Job
 
 MOST_PROMPT_CHARACTERS = 20_000
@@ -60,18 +59,10 @@ class Melodies:
     @classmethod
     def of(cls, body: MelodyBody, model: Model) -> Melodies:
         """Raises BadRequest: the model makes no melodies, or what is asked cannot be made."""
-        if model.kind.name != "melody":
-            raise BadRequest(
-                f"`{body.model}` makes {model.kind.name}, no melodies", param="model", code="invalid_value"
-            )
-        check_text(body.prompt or "", "prompt")
+        check_kind(model, body.model, "melody", "no melodies")
         given = body.model_dump(exclude=set(_NOT_OF_THE_REQUEST), exclude_none=True)
-        try:
-            request: Any = model.request(**{_OWN_NAME.get(name, name): given[name] for name in given})
-            contents = [model.kind.encode_request(model, request, index) for index in range(request.n)]
-        except (UsageError, DataError) as error:
-            raise BadRequest(str(error), param="prompt", code="invalid_value") from error
-        jobs = [Job(content, model.kind.read(model, request)) for content in contents]
+        fields = {_OWN_NAME.get(name, name): given[name] for name in given}
+        request, jobs = jobs_of(model, body.prompt or "", fields)
         return cls(body, request, jobs)
 
     def whole(self, texts: list[str], ends: list[FinishReason | None], tokens: int) -> dict[str, Any]:

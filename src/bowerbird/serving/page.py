@@ -76,13 +76,17 @@ button[disabled] { opacity: .4; cursor: default; }
 const at = (id) => document.getElementById(id);
 let leaving = null;
 
+async function ask(path, body) {
+  const answer = await fetch(path, { method: "POST", body: JSON.stringify(body),
+    headers: { "Content-Type": "application/json" }, signal: leaving.signal });
+  if (!answer.ok) throw new Error((await answer.json()).error.message);
+  return answer;
+}
+
 async function compose(body) {
-  const answer = await fetch("/v1/melodies/generations", { method: "POST", signal: leaving.signal,
-    body: JSON.stringify({ model: body.model, prompt: body.prompt, seed: body.seed, temperature: body.temperature,
-      max_tokens: Math.max(16, Math.min(20000, body.max_tokens * 3)) }),
-    headers: { "Content-Type": "application/json" } });
-  const made = await answer.json();
-  if (!answer.ok) throw new Error(made.error.message);
+  const { model, prompt, seed, temperature } = body;
+  const made = await (await ask("/v1/melodies/generations", { model, prompt, seed, temperature,
+    max_tokens: Math.max(16, Math.min(20000, body.max_tokens * 3)) })).json();
   const link = document.createElement("a");
   link.href = "data:audio/midi;base64," + made.data[0].b64_json;
   link.download = "tune.mid";
@@ -92,11 +96,8 @@ async function compose(body) {
 }
 
 async function draw(body) {
-  const answer = await fetch("/v1/images/generations", { method: "POST", signal: leaving.signal,
-    body: JSON.stringify({ model: body.model, prompt: body.prompt, seed: body.seed }),
-    headers: { "Content-Type": "application/json" } });
-  const made = await answer.json();
-  if (!answer.ok) throw new Error(made.error.message);
+  const { model, prompt, seed } = body;
+  const made = await (await ask("/v1/images/generations", { model, prompt, seed })).json();
   const image = document.createElement("img");
   image.src = "data:image/png;base64," + made.data[0].b64_json;
   image.alt = "a picture, of seed " + made.data[0].seed;
@@ -105,9 +106,7 @@ async function draw(body) {
 }
 
 async function complete(body) {
-  const answer = await fetch("/v1/completions", { method: "POST", body: JSON.stringify(body),
-    headers: { "Content-Type": "application/json" }, signal: leaving.signal });
-  if (!answer.ok) throw new Error((await answer.json()).error.message);
+  const answer = await ask("/v1/completions", body);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let held = "", tokens = 0;
   for (;;) {

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from bowerbird.base.digest import digest_file
-from bowerbird.base.errors import CorruptFile, MissingExtra, NotFound
+from bowerbird.base.errors import CorruptFile, MissingExtra, NotFound, UsageError
 from bowerbird.evaluation.extractors.extractor import (
     Extractor,
     ExtractorPart,
@@ -29,15 +29,21 @@ from bowerbird.evaluation.extractors.extractor import (
 
 VARIABLE = "BOWERBIRD_INCEPTION"
 """Names the file, where it is not in torch's own cache."""
-FILE = "pt_inception-2015-12-05-6726825d.pth"
+FILE = "weights-inception-2015-12-05-6726825d.pth"
+_FILES = (FILE, "pt_inception-2015-12-05-6726825d.pth")
+"""As torch-fidelity and pytorch-fid name one and the same file in that cache."""
+_PUBLISHED = "sha256:6726825d"
+"""How its digest begins."""
 _LAYER = "2048"
 _TILE = 32
 
 
 def weights_file() -> Path:
     """Where the weights are, or would be."""
-    named = os.environ.get(VARIABLE)
-    return Path(named) if named else Path(torch.hub.get_dir()) / "checkpoints" / FILE
+    if named := os.environ.get(VARIABLE):
+        return Path(named)
+    places = [Path(torch.hub.get_dir()) / "checkpoints" / name for name in _FILES]
+    return next((place for place in places if place.is_file()), places[0])
 
 
 def at_hand() -> bool:
@@ -50,6 +56,7 @@ def build(dataset: PictureSet, seconds: float = 0.0) -> Extractor:
 
     Raises:
         MissingExtra: torch-fidelity is not installed.
+        UsageError: it is, and cannot be imported beside this torch.
         NotFound: the weights are not there.
         CorruptFile: the file does not hold the network's weights, or holds more than weights.
     """
@@ -58,6 +65,11 @@ def build(dataset: PictureSet, seconds: float = 0.0) -> Extractor:
     except ImportError as error:
         raise MissingExtra(
             "the extractor `inception`", "inception", instead="use the extractors `own` and `gradients`"
+        ) from error
+    except (RuntimeError, AttributeError, OSError) as error:  # its torchvision, made for another torch
+        raise UsageError(
+            f"torch-fidelity cannot be imported: {_first_line(error)}",
+            hint="install the torchvision that goes with this torch, or use the extractors `own` and `gradients`",
         ) from error
     path = weights_file()
     if not path.is_file():
@@ -78,8 +90,14 @@ def build(dataset: PictureSet, seconds: float = 0.0) -> Extractor:
             found[place] = made.flatten(1).float().numpy()[: place.stop - place.start]
         return found
 
-    note = "Inception-v3 as ported by torch-fidelity, the features that published FIDs are in"
-    return Extractor("inception", int(_LAYER), digest_file(path), features, note)
+    digest = digest_file(path)
+    return Extractor("inception", int(_LAYER), digest, features, _note(digest))
+
+
+def _note(digest: str) -> str:
+    if digest.startswith(_PUBLISHED):
+        return "Inception-v3 as ported by torch-fidelity, the features that published FIDs are in"
+    return "Inception-v3 with other weights than torch-fidelity's: not comparable with published FIDs"
 
 
 def _loaded(module: Any, path: Path) -> Any:
@@ -89,14 +107,17 @@ def _loaded(module: Any, path: Path) -> Any:
         network = module.FeatureExtractorInceptionV3(
             "inception-v3-compat", [_LAYER], feature_extractor_weights_path=str(path)
         )
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).strip().partition("\n")[0]
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, LookupError) as error:
         raise CorruptFile(
-            f"these are not the weights of Inception-v3: {reason}",
+            f"these are not the weights of Inception-v3: {_first_line(error)}",
             where=path,
             hint=f"get torch-fidelity's file {FILE} again",
         ) from error
     return network.eval()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 INCEPTION = ExtractorPart(

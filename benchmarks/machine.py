@@ -18,7 +18,7 @@ _FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
 
 
 def describe() -> dict[str, Any]:
-    """Processor, threads, libraries, commit and date."""
+    """Processor, threads, libraries, commit and date, and the products a second that it can do at most."""
     name, flags = processor()
     return {
         "processor": name,
@@ -30,6 +30,7 @@ def describe() -> dict[str, Any]:
         "torch": torch.__version__,
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "peak_flops": product_peaks(),
     }
 
 

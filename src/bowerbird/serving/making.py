@@ -1,0 +1,40 @@
+"""What the paths have in common that make things: that the model makes these at all, and a job for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bowerbird.base.errors import DataError, UsageError
+from bowerbird.kinds.loaded import Model
+from bowerbird.serving.asked import check_text
+from bowerbird.serving.errors import BadRequest
+from bowerbird.serving.scheduler import Job
+
+
+def check_kind(model: Model, name: str, kind: str, otherwise: str) -> None:
+    """Refuse what a model of another kind is asked for; `otherwise` says what it does not make.
+
+    Raises:
+        BadRequest: about the field `model`.
+    """
+    if model.kind.name != kind:
+        raise BadRequest(
+            f"`{name}` makes {model.kind.name}, {otherwise}", param="model", code="invalid_value"
+        )
+
+
+def jobs_of(model: Model, prompt: str, fields: Mapping[str, Any]) -> tuple[Any, list[Job]]:
+    """The kind's request with these fields, and a job for each of its `n`; `prompt` is what was written.
+
+    Raises:
+        BadRequest: about the field `prompt`: what is asked cannot be made.
+    """
+    check_text(prompt, "prompt")
+    try:
+        request: Any = model.request(**fields)
+        contents = [model.kind.encode_request(model, request, index) for index in range(request.n)]
+    except (UsageError, DataError) as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        raise BadRequest(f"{error.what}{hint}", param="prompt", code="invalid_value") from error
+    return request, [Job(content, model.kind.read(model, request)) for content in contents]
