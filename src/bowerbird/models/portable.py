@@ -1,4 +1,4 @@
-"""Networks as plain functions of tensors, in operations that every format has: nothing is searched, sorted or cut.
+"""Networks as plain functions of tensors, in few operations and fixed shapes, for formats that know no others.
 
 B rows, V tokens, D width, R = K - 1 tokens read last with n-grams of K, W window of the cache, S = W + 1.
 `RNN.step` finds n-grams by 64-bit keys and lists the matches of the past. Here the same tables are a tree whose
@@ -8,20 +8,20 @@ numbers fit into 32 bits, and every place of the past is looked at; so all shape
 from __future__ import annotations
 
 import copy
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bowerbird.models.cache import LONGEST, SURPRISE, CacheConfig
 from bowerbird.models.cells.cell import Cell
 from bowerbird.models.gan import Generator
-from bowerbird.models.kneser_ney import Level, levels
+from bowerbird.models.kneser_ney import Level, levels, runs
 from bowerbird.models.ngrams import START, NGrams
 from bowerbird.models.rnn import RNN
 
@@ -56,7 +56,7 @@ class PortableRNN(nn.Module):
             self._keep("output", network.output)
         self.tables: Trie | None = None
         if network.ngrams is not None:
-            self.tables = Trie.of(network.ngrams)
+            self.tables = Trie(network.ngrams)
             self._keep("gates_weight", network.ngrams.gates.weight)
             self._keep("gates_bias", network.ngrams.gates.bias)
             self._keep("by_known", network.ngrams.by_known)
@@ -150,18 +150,31 @@ class Trie(nn.Module):
     entry_share: Tensor
     lowest: Tensor
 
-    def __init__(self, buffers: Mapping[str, NDArray[Any]], children: Sequence[int], entries: Sequence[int]):
+    def __init__(self, ngrams: NGrams):
         super().__init__()
-        self.children, self.entries = tuple(children), tuple(entries)
-        """The most of one node: children at each depth from 0, entries at each from 1."""
-        self.vocab_size = len(buffers["lowest"])
+        size = self.vocab_size = ngrams.vocab_size
+        depths = _depths(levels(*ngrams.counted(), ngrams.order, size), size)
+        self.children = [_most(runs(depth.parents)[1]) for depth in depths[1:]]
+        """The most that a node has, at each depth from 0."""
+        self.entries = [_most(depth.sizes) for depth in depths[1:]]
+        """The most that a node has, at each depth from 1."""
+        parents = np.concatenate([depth.parents for depth in depths])
+        nodes = len(parents) + 2
+        lowest = np.full(size, depths[0].left[0] / size)
+        lowest[depths[0].entry_tokens] += depths[0].entry_shares
+        ends = np.concatenate([depth.sizes for depth in depths]).cumsum()
+        buffers = {
+            "child_first": torch.from_numpy(np.searchsorted(parents, np.arange(nodes + 1)).astype(np.int32)),
+            "child_token": _joined([depth.tokens for depth in depths], size, np.int32),
+            "child_node": torch.arange(1, nodes, dtype=torch.int32),
+            "left": _joined([depth.left for depth in depths], 1, np.float32),
+            "entry_first": _joined([[0], ends], ends[-1], np.int32),
+            "entry_token": _joined([depth.entry_tokens for depth in depths], size, np.int32),
+            "entry_share": _joined([depth.entry_shares for depth in depths], 0, np.float32),
+            "lowest": torch.from_numpy(lowest.astype(np.float32)),
+        }
         for name, value in buffers.items():
-            self.register_buffer(name, torch.from_numpy(value))
-
-    @classmethod
-    def of(cls, ngrams: NGrams) -> Trie:
-        """The tables of all that was counted."""
-        return cls(*_grown(levels(*ngrams.counted(), ngrams.order, ngrams.vocab_size), ngrams.vocab_size))
+            self.register_buffer(name, value)
 
     def forward(self, recent_BR: Tensor) -> tuple[list[Tensor], Tensor]:
         """For each order from 2 up log-probabilities of the next token (B, V), and how many know the context (B,).
@@ -220,46 +233,53 @@ def _copied(part: Part) -> Part:
     return copy.deepcopy(part).cpu().requires_grad_(False)
 
 
-def _grown(orders: Sequence[Level], vocab_size: int) -> tuple[dict[str, NDArray[Any]], list[int], list[int]]:
-    """A trie's buffers, the most children of a node at each depth, and the most entries at each from 1."""
-    root = orders[0]
-    depths = [0]
-    """At each depth the first node."""
-    parents, tokens = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    left, sizes = [root.left if len(root.left) else np.ones(1)], [np.array([len(root.grams)])]
-    symbols, shares = [root.grams % vocab_size], [root.share]
+@dataclass(frozen=True)
+class _Depth:
+    """The nodes of one depth in the order of their numbers, and the entries of each, one node's after another's."""
+
+    parents: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    left: NDArray[np.float64]
+    sizes: NDArray[np.int64]
+    """Entries of each node."""
+    entry_tokens: NDArray[np.int64]
+    entry_shares: NDArray[np.float64]
+
+
+def _depths(orders: Sequence[Level], vocab_size: int) -> list[_Depth]:
+    """The tree, from the empty context on. Of a table of nothing that context leaves all to chance."""
+    root, none = orders[0], np.zeros(0, np.int64)
+    left = root.left if len(root.left) else np.ones(1)
+    found = [_Depth(none, none, left, np.array([len(root.grams)]), root.grams, root.share)]
     keys, numbers = np.zeros(1, np.int64), np.zeros(1, np.int64)
     end = 1
     for depth, level in enumerate(orders[1:]):
-        token, shorter = np.divmod(level.contexts, vocab_size**depth)
-        parent = numbers[np.searchsorted(keys, shorter)]
-        order = np.lexsort((token, parent))
-        depths.append(end)
-        keys, numbers = level.contexts, np.empty(len(order), np.int64)
-        numbers[order] = np.arange(end, end + len(order))
+        tokens, shorter = np.divmod(level.contexts, vocab_size**depth)
+        parents = numbers[np.searchsorted(keys, shorter)]
+        order = np.lexsort((tokens, parents))
+        keys, numbers = level.contexts, np.empty_like(order)
+        numbers[order] = end + np.arange(len(order))
         end += len(order)
-        size = np.diff(level.first)[order]
-        entries = np.repeat(level.first[:-1][order] - (size.cumsum() - size), size) + np.arange(size.sum())
-        parents.append(parent[order])
-        tokens.append(token[order])
-        left.append(level.left[order])
-        sizes.append(size)
-        symbols.append(level.grams[entries] % vocab_size)
-        shares.append(level.share[entries])
-    lowest = np.full(vocab_size, left[0][0] / vocab_size)
-    lowest[symbols[0]] += shares[0]
-    child_first = np.searchsorted(np.concatenate(parents), np.arange(end + 2))
-    size = np.concatenate([*sizes, [0]])
-    buffers = {
-        "child_first": child_first.astype(np.int32),
-        "child_token": np.append(np.concatenate(tokens), vocab_size).astype(np.int32),
-        "child_node": np.arange(1, end + 1, dtype=np.int32),
-        "left": np.append(np.concatenate(left), 1).astype(np.float32),
-        "entry_first": np.append(0, size.cumsum()).astype(np.int32),
-        "entry_token": np.append(np.concatenate(symbols), vocab_size).astype(np.int32),
-        "entry_share": np.append(np.concatenate(shares), 0).astype(np.float32),
-        "lowest": lowest.astype(np.float32),
-    }
-    families = np.diff(child_first)
-    children = [families[low:high] for low, high in itertools.pairwise(depths)]
-    return buffers, *([max(1, int(part.max(initial=0))) for part in parts] for parts in (children, sizes[1:]))
+        sizes = np.diff(level.first)[order]
+        entries = np.repeat(level.first[:-1][order] - (sizes.cumsum() - sizes), sizes) + np.arange(
+            sizes.sum()
+        )
+        found.append(
+            _Depth(
+                parents[order],
+                tokens[order],
+                level.left[order],
+                sizes,
+                level.grams[entries] % vocab_size,
+                level.share[entries],
+            )
+        )
+    return found
+
+
+def _joined(parts: Iterable[ArrayLike], last: float, kind: Any) -> Tensor:
+    return torch.from_numpy(np.append(np.concatenate([*parts]), last).astype(kind))
+
+
+def _most(counts: NDArray[np.int64]) -> int:
+    return max(1, int(counts.max(initial=0)))
