@@ -154,9 +154,9 @@ class Trie(nn.Module):
         super().__init__()
         size = self.vocab_size = ngrams.vocab_size
         depths = _depths(levels(*ngrams.counted(), ngrams.order, size), size)
-        self.children = [_most(runs(depth.parents)[1]) for depth in depths[1:]]
+        self.most_children = [_most(runs(depth.parents)[1]) for depth in depths[1:]]
         """The most that a node has, at each depth from 0."""
-        self.entries = [_most(depth.sizes) for depth in depths[1:]]
+        self.most_entries = [_most(depth.sizes) for depth in depths[1:]]
         """The most that a node has, at each depth from 1."""
         parents = np.concatenate([depth.parents for depth in depths])
         nodes = len(parents) + 2
@@ -187,7 +187,7 @@ class Trie(nn.Module):
         matched_B = torch.ones_like(node_B)
         found = F.pad(self.lowest, (0, 1))  # one column more, for entries that are none
         orders = []
-        for depth, (children, entries) in enumerate(zip(self.children, self.entries, strict=True)):
+        for depth, (children, entries) in enumerate(zip(self.most_children, self.most_entries, strict=True)):
             token_B = torch.where(inside, recent_BR[:, depth], START)
             inside = inside & (token_B != START)
             node_B = self._child(node_B, token_B, children)
