@@ -19,7 +19,7 @@ from bowerbird.models.ngrams import START
 
 LONGEST = 16
 """Longer matches count as this long."""
-_SURPRISE = 60.0
+SURPRISE = 60.0
 """Nats above which a token counts as no less likely, so that nothing overflows."""
 
 
@@ -64,7 +64,7 @@ class Cache(nn.Module):
         gained = weights_M.new_zeros(len(cells)).index_add(0, which, weights_M)
         flat = logits_BTV.flatten()
         likely = logits_BTV.logsumexp(-1).flatten()[cells // self.vocab_size] - flat[cells]
-        raised = torch.log1p(gained * likely.clamp(max=_SURPRISE).exp())
+        raised = torch.log1p(gained * likely.clamp(max=SURPRISE).exp())
         return flat.index_add(0, cells, raised).view_as(logits_BTV), after
 
     def _matches(self, stream_BS: Tensor) -> tuple[Tensor, ...]:

@@ -103,7 +103,7 @@ class ConvGenerator(nn.Module):
         self.colours = scaled(nn.Conv2d(widths[-1], channels, 3, padding=1), 0.5, widths[-1] * 9)
 
     def forward(self, z_BZ: Tensor) -> Tensor:
-        x = self.start(z_BZ).view(len(z_BZ), -1, 4, 4).contiguous(memory_format=torch.channels_last)
+        x = self.start(z_BZ).unflatten(1, (-1, 4, 4)).contiguous(memory_format=torch.channels_last)
         x = F.leaky_relu(self.norms[0](x), SLOPE)
         for double, norm in zip(self.doublings, self.norms[1:], strict=True):
             x = F.leaky_relu(norm(double(x)), SLOPE)
