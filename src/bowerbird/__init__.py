@@ -1,7 +1,8 @@
 """Bowerbird: your own generative model, from a folder of your own texts to a served answer.
 
 The functions are the stages of a model's life, in order: `prepare`, `train`, `resume`, `sweep`,
-`finetune`, `load`, `evaluate`, `publish`, `versions`, `promote`, `rollback`; `verify_resume` proves a promise.
+`finetune`, `load`, `evaluate`, `publish`, `versions`, `promote`, `rollback`; `import_model` brings one in
+from elsewhere, `verify_resume` proves a promise.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from bowerbird.lifecycle import (
         evaluate,
         finetune,
+        import_model,
         load,
         prepare,
         promote,
@@ -55,6 +57,7 @@ __all__ = [
     "__version__",
     "evaluate",
     "finetune",
+    "import_model",
     "load",
     "prepare",
     "promote",

@@ -25,6 +25,7 @@ from bowerbird.learning.gan_losses import GAN_LOSSES
 from bowerbird.models.cells import CELLS
 from bowerbird.runs.run import Run
 from bowerbird.store.bundle import open_bundle
+from bowerbird.store.importers import IMPORTERS
 from bowerbird.store.registry import REGISTRIES
 from bowerbird.workspace import Workspace
 
@@ -41,6 +42,7 @@ SHELVES: Shelf[Shelf[Any]] = Shelf(
     kinds=KINDS,
     presets=SIZES,
     registries=REGISTRIES,
+    importers=IMPORTERS,
 )
 EXTRAS = {
     "gather": ("ftfy", "charset_normalizer", "datasketch", "lxml", "trafilatura", "pypdf"),
