@@ -24,7 +24,12 @@ class CharRNN(nn.Module):
     """What most tutorials have: an embedding, or one-hot input, a recurrent layer, and a linear one."""
 
     def __init__(
-        self, cell: str = "LSTM", layers: int = 2, width: int = 12, embedding: int | None = 6, tokens: int = TOKENS
+        self,
+        cell: str = "LSTM",
+        layers: int = 2,
+        width: int = 12,
+        embedding: int | None = 6,
+        tokens: int = TOKENS,
     ):
         super().__init__()
         self.embedding = nn.Embedding(tokens, embedding) if embedding else None
@@ -32,7 +37,9 @@ class CharRNN(nn.Module):
         self.fc = nn.Linear(width, tokens)
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
-        read = self.embedding(tokens_BT) if self.embedding else nn.functional.one_hot(tokens_BT, TOKENS).float()
+        read = (
+            self.embedding(tokens_BT) if self.embedding else nn.functional.one_hot(tokens_BT, TOKENS).float()
+        )
         return self.fc(self.rnn(read)[0])
 
 
@@ -46,7 +53,12 @@ def plain_state(network: nn.Module) -> OrderedDict[str, Tensor]:
 
 
 def keras_layer(kind: str, name: str, **config: Any) -> dict[str, Any]:
-    return {"module": "keras.layers", "class_name": kind, "registered_name": None, "config": {"name": name, **config}}
+    return {
+        "module": "keras.layers",
+        "class_name": kind,
+        "registered_name": None,
+        "config": {"name": name, **config},
+    }
 
 
 def sequential(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +70,9 @@ def sequential(*layers: Mapping[str, Any]) -> dict[str, Any]:
 Weights = Mapping[str, Sequence[NDArray[Any]]]
 
 
-def lstm_parts(embedding: int = 4, width: int = 5, gates: int = 4, seed: int = 1) -> dict[str, list[NDArray[Any]]]:
+def lstm_parts(
+    embedding: int = 4, width: int = 5, gates: int = 4, seed: int = 1
+) -> dict[str, list[NDArray[Any]]]:
     """Random weights of an embedding, a recurrent and a dense layer, in Keras' layout."""
     draw = np.random.default_rng(seed)
 
@@ -66,16 +80,18 @@ def lstm_parts(embedding: int = 4, width: int = 5, gates: int = 4, seed: int = 1
         return draw.normal(size=shape).astype(np.float32)
 
     cell = [some(embedding, gates * width), some(width, gates * width), some(gates * width)]
-    return {"embedding": [some(TOKENS, embedding)], "lstm": cell, "dense": [some(width, TOKENS), some(TOKENS)]}
+    return {
+        "embedding": [some(TOKENS, embedding)],
+        "lstm": cell,
+        "dense": [some(width, TOKENS), some(TOKENS)],
+    }
 
 
 def char_lstm(*, embedding: int = 4, width: int = 5, **config: Any) -> dict[str, Any]:
     return sequential(
         keras_layer("InputLayer", "input_layer", batch_shape=[None, None]),
         keras_layer("Embedding", "embedding", input_dim=TOKENS, output_dim=embedding),
-        keras_layer(
-            "LSTM", "lstm", units=width, activation="tanh", recurrent_activation="sigmoid", **config
-        ),
+        keras_layer("LSTM", "lstm", units=width, activation="tanh", recurrent_activation="sigmoid", **config),
         keras_layer("Dense", "dense", units=TOKENS, activation="softmax"),
     )
 
@@ -119,7 +135,11 @@ def write_h5(path: Path, config: Any, weights: Mapping[str, Mapping[str, NDArray
 
 def in_h5(weights: Weights) -> dict[str, dict[str, NDArray[Any]]]:
     """The same weights by the names that they have in HDF5 files."""
-    names = {"embedding": ["embeddings"], "lstm": ["kernel", "recurrent_kernel", "bias"], "dense": ["kernel", "bias"]}
+    names = {
+        "embedding": ["embeddings"],
+        "lstm": ["kernel", "recurrent_kernel", "bias"],
+        "dense": ["kernel", "bias"],
+    }
     return {
         layer: {f"{layer}/{name}:0": array for name, array in zip(names[layer], arrays, strict=True)}
         for layer, arrays in weights.items()

@@ -58,7 +58,12 @@ def test_a_char_rnn_of_pytorch_s_gives_what_it_gave(
     else:
         torch.save(plain_state(network), path)
         found = IMPORTERS["pth"].read(path)
-    assert found.architecture == {"cell": cell.lower(), "width": 12, "layers": 2, "embedding": embedding or TOKENS}
+    assert found.architecture == {
+        "cell": cell.lower(),
+        "width": 12,
+        "layers": 2,
+        "embedding": embedding or TOKENS,
+    }
     with torch.no_grad():
         assert torch.allclose(logits(found), network(TEXT), atol=1e-6)
     assert bool(found.notes) == (cell == "RNN"), "the nonlinearity of a plain RNN is told to be assumed"
@@ -107,7 +112,10 @@ STRANGE: dict[str, tuple[dict[str, Any], str]] = {
         "nothing else",
     ),
     "a missing part": (_without("rnn.weight_hh_l1"), "weight_hh_l1"),
-    "an output that does not fit": ({**plain_state(char_rnn()), "fc.weight": torch.ones(TOKENS, 5)}, "output layer"),
+    "an output that does not fit": (
+        {**plain_state(char_rnn()), "fc.weight": torch.ones(TOKENS, 5)},
+        "output layer",
+    ),
     "an input that does not fit": (
         {**plain_state(char_rnn()), "embedding.weight": torch.ones(TOKENS, 5)},
         "recurrent layer 1 does not fit",
@@ -210,7 +218,9 @@ def keras_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("keras")
     np.save(folder / "tokens.npy", TEXT.numpy())
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", MAKE, str(folder), str(TOKENS)], capture_output=True, check=False
+        [sys.executable, "-W", "ignore", "-c", MAKE, str(folder), str(TOKENS)],
+        capture_output=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr.decode()
     return folder
@@ -245,7 +255,9 @@ def test_a_model_that_gives_the_last_place_alone_is_read_too(keras_files: Path) 
         ("hard.keras", "recurrent_activation 'hard_sigmoid'"),
     ],
 )
-def test_what_keras_has_and_ours_have_not_is_refused_with_the_reason(keras_files: Path, name: str, why: str) -> None:
+def test_what_keras_has_and_ours_have_not_is_refused_with_the_reason(
+    keras_files: Path, name: str, why: str
+) -> None:
     with pytest.raises(DataError, match=why):
         IMPORTERS[name.rpartition(".")[2]].read(keras_files / name)
 
@@ -272,7 +284,9 @@ def textgenrnn(attention: bool, together: bool) -> dict[str, dict[str, Any]]:
     ("attention", "together", "why"),
     [(True, True, "average by attention"), (False, True, "reads the embedding and every layer together")],
 )
-def test_what_textgenrnn_has_beyond_ours_is_named(attention: bool, together: bool, why: str, tmp_path: Path) -> None:
+def test_what_textgenrnn_has_beyond_ours_is_named(
+    attention: bool, together: bool, why: str, tmp_path: Path
+) -> None:
     path = write_h5(tmp_path / "x.hdf5", None, textgenrnn(attention, together))
     with pytest.raises(DataError, match=f"(?s){why}.*textgenrnn|textgenrnn.*{why}"):
         IMPORTERS["h5"].read(path)
