@@ -207,7 +207,8 @@ model.save(f"{folder}/skip.keras")
 model.save(f"{folder}/skip.h5")
 both = keras.Sequential([L.Input((None,)), L.Embedding(V, 6), L.Bidirectional(L.LSTM(9)), L.Dense(V)])
 both.save(f"{folder}/both.keras")
-hard = keras.Sequential([L.Input((None,)), L.Embedding(V, 6), L.LSTM(9, recurrent_activation="hard_sigmoid"), L.Dense(V)])
+cell = L.LSTM(9, recurrent_activation="hard_sigmoid")
+hard = keras.Sequential([L.Input((None,)), L.Embedding(V, 6), cell, L.Dense(V)])
 hard.save(f"{folder}/hard.keras")
 """
 

@@ -38,6 +38,7 @@ _WHY = {
     "Concatenate": "connections past layers (as textgenrnn has): our output layer reads the last layer alone",
     "RNN": "a layer made of cells of another kind",
 }
+_HINT = "a model of bowerbird's own is imported from its .safetensors or .pth export, or is a bundle already"
 Arrays = Callable[[Described], Sequence[Tensor]]
 """The weights of a layer in Keras' order."""
 
@@ -53,7 +54,7 @@ def network(
     for layer in layers:
         if layer.kind not in (*CELLS, *_PASSED, "Embedding", "Dense", "Activation", "Softmax"):
             why = _WHY.get(layer.kind, f"a `{layer.kind[:100]}`, which our networks have not")
-            raise DataError(f"its layer `{layer.name}` is {why}", where=where)
+            raise DataError(f"its layer `{layer.name}` is {why}", where=where, hint=_HINT)
     check_row(list(layers), where)
     working = [layer for layer in layers if layer.kind not in _PASSED]
     order = [

@@ -27,6 +27,8 @@ def from_state_dict(form: str, tensors: Mapping[str, Tensor], **told: Any) -> Fo
     prefixes: set[str] = set()
     rest: dict[str, Tensor] = {}
     for name, value in tensors.items():
+        if not value.is_floating_point():
+            raise DataError(f"its weights are not floating-point numbers: {name[:100]} is {value.dtype}")
         found = _PART.fullmatch(name)
         if found is None:
             rest[name] = value
