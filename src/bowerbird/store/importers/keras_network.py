@@ -76,7 +76,9 @@ def network(
             where=where,
         )
     last = working[-1]
-    _check_activation(dense[0], ("softmax", "linear"), "activation", where)
+    _check_activation(
+        dense[0], ("linear",) if last is not dense[0] else ("softmax", "linear"), "activation", where
+    )
     if last.kind == "Activation":
         _check_activation(last, ("softmax", "linear"), "activation", where)
     kernel, bias = _sized(arrays(dense[0]), (1, 2), dense[0], where)

@@ -118,11 +118,11 @@ def _filled(layer: Layer, gates: int, inputs: int, width: int) -> dict[str, Tens
     more = width - layer.width
 
     def matrix(value: Tensor, columns: int) -> Tensor:
-        blocks = value.view(gates, layer.width, -1)
+        blocks = value.reshape(gates, layer.width, value.shape[1])
         return F.pad(blocks, (0, columns - blocks.shape[2], 0, more)).reshape(gates * width, columns)
 
     def vector(value: Tensor | None) -> Tensor:
-        blocks = torch.zeros(gates, layer.width) if value is None else value.view(gates, layer.width)
+        blocks = torch.zeros(gates, layer.width) if value is None else value.reshape(gates, layer.width)
         return F.pad(blocks, (0, more)).flatten()
 
     return {
