@@ -1,8 +1,8 @@
 """Bowerbird: your own generative model, from a folder of your own texts to a served answer.
 
 The functions are the stages of a model's life, in order: `prepare`, `train`, `resume`, `sweep`,
-`finetune`, `load`, `evaluate`, `publish`, `versions`, `promote`, `rollback`, `export`; `verify_resume` proves
-a promise.
+`finetune`, `load`, `evaluate`, `publish`, `versions`, `promote`, `rollback`, `export`; `import_model` brings one
+in from elsewhere, `verify_resume` proves a promise.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         evaluate,
         export,
         finetune,
+        import_model,
         load,
         prepare,
         promote,
@@ -58,6 +59,7 @@ __all__ = [
     "evaluate",
     "export",
     "finetune",
+    "import_model",
     "load",
     "prepare",
     "promote",

@@ -26,6 +26,7 @@ from bowerbird.models.cells import CELLS
 from bowerbird.runs.run import Run
 from bowerbird.store.bundle import open_bundle
 from bowerbird.store.exporters import EXPORTERS
+from bowerbird.store.importers import IMPORTERS
 from bowerbird.store.precision import PRECISIONS
 from bowerbird.store.registry import REGISTRIES
 from bowerbird.workspace import Workspace
@@ -45,6 +46,7 @@ SHELVES: Shelf[Shelf[Any]] = Shelf(
     registries=REGISTRIES,
     exporters=EXPORTERS,
     precisions=PRECISIONS,
+    importers=IMPORTERS,
 )
 EXTRAS = {
     "gather": ("ftfy", "charset_normalizer", "datasketch", "lxml", "trafilatura", "pypdf"),

@@ -330,6 +330,22 @@ def rollback(
     return (workspace or Workspace()).registry.rollback(name, alias=alias, why=why)
 
 
+def import_model(
+    file: str | Path, out: str | Path, *, symbols: str | Path | Sequence[str | None] | None = None
+) -> Model:
+    """Make a bundle of a model file from elsewhere, none of its code run: one of ours, or of PyTorch's or Keras'.
+
+    Args:
+        file: `.safetensors`, `.pth`, `.pt`, `.keras`, `.h5` or `.hdf5`, or a folder exported to safetensors.
+        out: the bundle to make; it appears whole or not at all.
+        symbols: the character of each token (None for one without), or a JSON file of them, if `file` has none.
+    """
+    from bowerbird.kinds.importing import import_file
+
+    import_file(Path(file), Path(out), symbols)
+    return load(Path(out).absolute())
+
+
 def verify_resume(
     run: Run | str | Path, *, steps: int = 40, stops: int = 3, seed: int = 1
 ) -> Mapping[str, Any]:

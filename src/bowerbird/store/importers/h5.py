@@ -1,0 +1,133 @@
+"""The importer `h5`: Keras' HDF5 files, whole models and weights alone (as textgenrnn's), read with h5py only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from bowerbird.base.errors import CorruptFile, DataError, Refused
+from bowerbird.store.importers import hdf5
+from bowerbird.store.importers.importer import Foreign, Importer
+from bowerbird.store.importers.keras_config import Described, layers_of, parse
+from bowerbird.store.importers.keras_network import CELLS, network
+from bowerbird.store.importers.stack import GATES
+from bowerbird.store.importers.symbols import beside
+
+_KIND_OF = {cell: kind for kind, cell in CELLS.items()}
+_MOST_LAYERS = 1000
+_MOST_EXPANSION = 16
+_FREE = 1 << 24
+"""Bytes of weights that there may be however small the file is: one array may stand in it under many names."""
+
+
+def read(path: Path) -> Foreign:
+    with hdf5.opened(path, path) as root:
+        stored = hdf5.group(root, "model_weights", path)
+        stored = root if stored is None else stored
+        names = hdf5.texts(stored, "layer_names")
+        if not names or len(names) > _MOST_LAYERS:
+            raise DataError(
+                "there is no Keras model in this file",
+                where=path,
+                hint="save it as model.save('MODEL.keras') or model.save('MODEL.h5')",
+            )
+        weights = _all_arrays(stored, names, path)
+        if "model_config" in root.attrs:
+            layers = layers_of(parse(hdf5.text(root.attrs["model_config"]), path), path)
+            symbols = beside(path)
+            return network("h5", layers, lambda layer: _of(weights, layer, path), symbols, path)
+        return _weights_alone(weights, path)
+
+
+def _all_arrays(stored: Any, names: Sequence[str], where: Path) -> dict[str, dict[str, Tensor]]:
+    """Every layer's weights.
+
+    Raises:
+        Refused: they are far more than the file is large.
+    """
+    room = _FREE + _MOST_EXPANSION * where.stat().st_size
+    weights = {}
+    for name in names:
+        weights[name] = _arrays(stored, name, where)
+        room -= sum(value.nbytes for value in weights[name].values())
+        if room < 0:
+            raise Refused("this file is a bomb: one array stands in it under many names", where=where)
+    return weights
+
+
+def _arrays(stored: Any, name: str, where: Path) -> dict[str, Tensor]:
+    """A layer's weights by name, in Keras' order."""
+    holder = hdf5.group(stored, name, where)
+    if holder is None:
+        raise CorruptFile(f"the weights of the layer `{name}` are not in this file", where=where)
+    return {full: hdf5.array(holder, full, where) for full in hdf5.texts(holder, "weight_names")}
+
+
+def _of(weights: Mapping[str, Mapping[str, Tensor]], layer: Described, where: Path) -> list[Tensor]:
+    if layer.name not in weights:
+        raise CorruptFile(f"the weights of the layer `{layer.name}` are not in this file", where=where)
+    return list(weights[layer.name].values())
+
+
+def _weights_alone(weights: Mapping[str, Mapping[str, Tensor]], path: Path) -> Foreign:
+    """The network that layers without a description make, by the names and shapes of their weights."""
+    layers = [_guessed(name, arrays, path) for name, arrays in weights.items() if arrays]
+    _check_reach(layers, weights, path)
+    found = network("h5", layers, lambda layer: list(weights[layer.name].values()), beside(path), path)
+    gates = "tanh" if found.architecture["cell"] == "rnn" else "sigmoid gates and tanh"
+    assumed = f"The file does not describe its network; its recurrent layers are taken to have {gates}."
+    return Foreign(found.format, found.weights, found.architecture, found.symbols, (*found.notes, assumed))
+
+
+def _guessed(name: str, arrays: Mapping[str, Tensor], where: Path) -> Described:
+    ends = [full.rpartition("/")[2].partition(":")[0] for full in arrays]
+    shapes = [tuple(value.shape) for value in arrays.values()]
+    if ends == ["embeddings"]:
+        return Described("Embedding", name, {})
+    if ends in (["kernel"], ["kernel", "bias"]):
+        return Described("Dense", name, {})
+    if ends[:2] == ["kernel", "recurrent_kernel"] and len(shapes[1]) == 2 and shapes[1][0]:
+        kind = next(
+            (_KIND_OF[cell] for cell, gates in GATES.items() if shapes[1][1] == gates * shapes[1][0]), None
+        )
+        if kind and not (
+            ends[2:] == ["bias"] and kind == "LSTM" and len(arrays[list(arrays)[2]]) == 2 * shapes[1][1]
+        ):
+            return Described(kind, name, {"reset_after": len(shapes[-1]) == 2})
+    if "attention" in name:
+        raise DataError(
+            f"its layer `{name}` is an average by attention over a window of the last tokens, which textgenrnn has "
+            "(and connections past layers): our networks read token by token and keep no window",
+            where=where,
+        )
+    raise DataError(
+        f"its layer `{name}` is of a kind that cannot be read from its weights: "
+        f"{', '.join(f'{end} {shape}' for end, shape in zip(ends, shapes, strict=True))}",
+        where=where,
+    )
+
+
+def _check_reach(
+    layers: Sequence[Described], weights: Mapping[str, Mapping[str, Tensor]], where: Path
+) -> None:
+    """Raises DataError where the output layer reads more than the last recurrent layer, as textgenrnn's does."""
+    widths = [
+        next(iter(weights[layer.name].values())).shape[-1] for layer in layers if layer.kind == "Embedding"
+    ]
+    widths += [
+        list(weights[layer.name].values())[1].shape[0] for layer in layers if layer.kind in _KIND_OF.values()
+    ]
+    for layer in layers:
+        reads = next(iter(weights[layer.name].values())).shape[0] if layer.kind == "Dense" else 0
+        if len(widths) > 1 and reads == sum(widths):
+            raise DataError(
+                f"its output layer `{layer.name}` reads the embedding and every layer together (textgenrnn's skip "
+                "connections): our output layer reads the last layer alone",
+                where=where,
+            )
+
+
+H5 = Importer("h5", (".h5", ".hdf5"), read)

@@ -1,0 +1,66 @@
+"""The importer `keras`: Keras 3's .keras archives, read with zipfile, json and h5py, never with Keras."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from bowerbird.base.errors import CorruptFile
+from bowerbird.store.importers import archive, hdf5
+from bowerbird.store.importers.importer import Foreign, Importer
+from bowerbird.store.importers.keras_config import Described, layers_of, parse
+from bowerbird.store.importers.keras_network import CELLS, network
+from bowerbird.store.importers.symbols import beside
+
+CONFIG = "config.json"
+WEIGHTS = "model.weights.h5"
+_MOST_CONFIG = 1 << 24
+_ROOTS = ("layers", "_layer_checkpoint_dependencies")
+"""Where the layers' weights are, by Keras 3 and by 2.12 to 2.15."""
+
+
+def read(path: Path) -> Foreign:
+    with archive.opened(path) as members:
+        described = parse(archive.content(members, CONFIG, _MOST_CONFIG), path)
+        stored = archive.content(members, WEIGHTS)
+    layers = layers_of(described, path)
+    places = _places(layers)
+    with hdf5.opened(stored, path) as root:
+        return network(
+            "keras", layers, lambda layer: _arrays(root, places[layer.name], path), beside(path), path
+        )
+
+
+def _places(layers: Sequence[Described]) -> dict[str, str]:
+    """Where each layer's weights are below a root: by the name of its class, and its number among its like."""
+    seen: Counter[str] = Counter()
+    places = {}
+    for layer in layers:
+        name = "time_distributed" if layer.wrapped else _snake_case(layer.kind)
+        number = f"_{seen[name]}" if seen[name] else ""
+        seen[name] += 1
+        places[layer.name] = f"{name}{number}{'/layer' if layer.wrapped else ''}"
+        if layer.kind in CELLS:
+            places[layer.name] += "/cell"
+    return places
+
+
+def _snake_case(name: str) -> str:
+    spaced = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", spaced).lower()
+
+
+def _arrays(root: Any, place: str, where: Path) -> list[Tensor]:
+    for top in _ROOTS:
+        found = hdf5.group(root, f"{top}/{place}/vars", where)
+        if found is not None:
+            return [hdf5.array(found, str(number), where) for number in range(len(found))]
+    raise CorruptFile(f"the weights of {place} are not in this file", where=where)
+
+
+KERAS = Importer("keras", (".keras",), read)
