@@ -7,6 +7,7 @@ official `model_signing verify key` command checks too; keys are PEM files, ours
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
 import tempfile
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _MOST_KEY_BYTES = 1 << 16
 _MOST_SIGNATURE_BYTES = 1 << 20
-_MAKE = "bowerbird sign --new-key F makes a pair; so does openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
+_MAKE = "make a pair: bowerbird sign --new-key F, or openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def sign(bundle: Path, key: Path, passphrase: str | None = None) -> Signed:
     digest = open_bundle(path).digest
     signature = signature_of(path)
     # The library's note says `str`; what it passes the passphrase on to wants bytes.
-    secret: Any = passphrase.encode() if passphrase else None
+    secret: Any = passphrase.encode() if passphrase and is_protected(key) else None
     signer = signing.Config().set_hashing_config(_every_file())
     signer.use_elliptic_key_signer(private_key=key, password=secret)
     with tempfile.TemporaryDirectory(prefix="bowerbird-sign-") as folder:
@@ -241,14 +242,9 @@ def _read_key(path: Path) -> bytes:
 
 
 def _no_key(half: str, path: Path) -> DataError:
-    return DataError(
-        f"this is not a {half} key on P-256, P-384 or P-521 in PEM form", where=path, hint=_MAKE
-    )
+    return DataError(f"this is not a {half} key on P-256, P-384 or P-521 in PEM form", where=path, hint=_MAKE)
 
 
 def _check_installed() -> None:
-    try:
-        import cryptography
-        import model_signing  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("signing", "security") from error
+    if not all(importlib.util.find_spec(name) for name in ("cryptography", "model_signing", "OpenSSL")):
+        raise MissingExtra("signing", "security")
