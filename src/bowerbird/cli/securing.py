@@ -48,23 +48,25 @@ def sign(
     from bowerbird import lifecycle
     from bowerbird.store import signing
 
-    if (key is None) == (new_key is None) or (model is None and new_key is None):
+    told: dict[str, Any] = {}
+    lines: list[str] = []
+    public = "PUBLIC_KEY"
+    if key is None and new_key is not None:
+        key, public = new_key, str(signing.new_key(new_key))
+        told = {"private_key": str(key), "public_key": public}
+        lines = [f"made {key} (keep it to yourself) and {public} (give it away)"]
+        if model is None:
+            show.result(output, told, lines, f"bowerbird sign MODEL --key {key}")
+            return
+    elif key is None or new_key is not None or model is None:
         raise UsageError(
             "sign wants a model and a key, or a place for a new one",
             hint="bowerbird sign MODEL --key F, or bowerbird sign --new-key F",
         )
-    public = signing.new_key(new_key) if new_key is not None else None
-    told: dict[str, Any] = {} if public is None else {"private_key": str(new_key), "public_key": str(public)}
-    lines = [] if public is None else [f"made {new_key} (keep it to yourself) and {public} (give it away)"]
-    if model is None:
-        show.result(output, told, lines, f"bowerbird sign MODEL --key {new_key}")
-        return
-    private = new_key if key is None else key
-    passphrase = _passphrase(passphrase_file) if signing.is_protected(_path(private)) else None
-    signed = lifecycle.sign(model, _path(private), passphrase=passphrase, workspace=space(output))
+    passphrase = _passphrase(passphrase_file) if signing.is_protected(key) else None
+    signed = lifecycle.sign(model, key, passphrase=passphrase, workspace=space(output))
     lines.append(f"signed {model}: {signed.signature}")
-    then = f"bowerbird verify {model} --key {public or 'PUBLIC_KEY'}"
-    show.result(output, {**_told(model, signed), **told}, lines, then)
+    show.result(output, {**_told(model, signed), **told}, lines, f"bowerbird verify {model} --key {public}")
 
 
 def verify(model: str, *, key: Path, output: Output = OUTPUT) -> None:
@@ -208,11 +210,6 @@ def _passphrase(file: Path | None, *, twice: bool = False) -> str | None:
     if twice and getpass("once more: ") != typed:
         raise UsageError("the two passphrases are not equal")
     return typed
-
-
-def _path(path: Path | None) -> Path:
-    assert path is not None
-    return path
 
 
 def add(app: App) -> None:
