@@ -143,11 +143,10 @@ def _read_index(content: _Content) -> _Index:
         raise content.damaged("its index is not one")
     if signature > _MOST_SMALL:
         raise content.damaged("its signature is too long")
-    names = [name for name, _ in files]
-    wrong = next((name for name in names if not (isinstance(name, str) and _NAME.fullmatch(name))), None)
-    if wrong is not None:
-        raise content.damaged(f"no file of a bundle is called {wrong!r}")
-    if len({name.lower() for name in names}) < len(names):
+    for name, _ in files:
+        if not (isinstance(name, str) and _NAME.fullmatch(name)):
+            raise content.damaged(f"no file of a bundle is called {name!r}")
+    if len({name.lower() for name, _ in files}) < len(files):
         raise content.damaged("two of its files have one name")
     return _Index(files, signature)
 
