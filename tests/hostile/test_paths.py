@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import Ran
 from tests.store.bundles import tiny_bundle
 
 from bowerbird.base.digest import digest_file, sealed
@@ -123,7 +122,8 @@ def test_a_version_cannot_lead_out_of_its_name(bundle: Path, tmp_path: Path, sel
 
 @pytest.mark.parametrize("step", ["../../x", -1, True, 1.5, None, "00000012"])
 def test_the_record_of_the_best_checkpoint_cannot_lead_elsewhere(
-    tmp_path: Path, step: Any, bowerbird: Callable[..., Ran]
+    tmp_path: Path,
+    step: Any,
 ) -> None:
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "run" / "run.json").write_text("{}")
