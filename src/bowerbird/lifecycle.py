@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from bowerbird.kinds.loaded import Model
     from bowerbird.runs.run import Run
     from bowerbird.store.bundle import Bundle
-    from bowerbird.store.encryption import Secret
     from bowerbird.store.registry.version import Version
     from bowerbird.store.signing import Signed
     from bowerbird.sweeps.sweep import Sweep
@@ -334,8 +333,9 @@ def encrypt(
 ) -> Bundle:
     """Write a model, with its signature if it has one, into one file that only this key file or passphrase opens."""
     from bowerbird.store.encrypted_bundle import encrypt_bundle
+    from bowerbird.store.encryption import Secret
 
-    return encrypt_bundle(_bundle(model, workspace), Path(out), _secret(key, passphrase))
+    return encrypt_bundle(_bundle(model, workspace), Path(out), Secret.of(key, passphrase))
 
 
 def decrypt(
@@ -343,8 +343,9 @@ def decrypt(
 ) -> Bundle:
     """Bring an encrypted model back into a bundle folder, whole and checked, or write nothing."""
     from bowerbird.store.encrypted_bundle import decrypt_bundle
+    from bowerbird.store.encryption import Secret
 
-    return decrypt_bundle(Path(file), Path(out), _secret(key, passphrase))
+    return decrypt_bundle(Path(file), Path(out), Secret.of(key, passphrase))
 
 
 def verify_resume(
@@ -370,17 +371,6 @@ def _bundle(model: Model | str | Path, workspace: Workspace | None) -> Path:
     if isinstance(model, str | Path):
         return (workspace or Workspace()).resolve(str(model)).path
     return model.bundle.path
-
-
-def _secret(key: str | Path | None, passphrase: str | None) -> Secret:
-    from bowerbird.store.encryption import Secret
-
-    if (key is None) == (passphrase is None):
-        raise UsageError(
-            "an encrypted model needs a key file or a passphrase, one of the two",
-            hint="--key F, --passphrase-file F, or BOWERBIRD_PASSPHRASE",
-        )
-    return Secret.of_passphrase(passphrase) if passphrase is not None else Secret.of_key_file(Path(str(key)))
 
 
 def _model(model: Model | str | Path, workspace: Workspace | None) -> Model:

@@ -52,6 +52,22 @@ class Secret:
     is_passphrase: bool
 
     @classmethod
+    def of(cls, key: str | Path | None, passphrase: str | None) -> Secret:
+        """The one of the two that is given.
+
+        Raises:
+            UsageError: none is, or both are.
+        """
+        if key is not None and passphrase is None:
+            return cls.of_key_file(Path(key))
+        if passphrase is not None and key is None:
+            return cls.of_passphrase(passphrase)
+        raise UsageError(
+            "an encrypted model needs a key file or a passphrase, one of the two",
+            hint="--key F, --passphrase-file F, or BOWERBIRD_PASSPHRASE",
+        )
+
+    @classmethod
     def of_key_file(cls, path: Path) -> Secret:
         """The key in a file: 32 bytes, or 64 hexadecimal digits as `openssl rand -hex 32` writes them.
 
