@@ -1,8 +1,8 @@
 """Bowerbird: your own generative model, from a folder of your own texts to a served answer.
 
 The functions are the stages of a model's life, in order: `prepare`, `train`, `resume`, `sweep`,
-`finetune`, `load`, `evaluate`, `publish`, `versions`, `promote`, `rollback`, `export`; `import_model` brings one
-in from elsewhere, `verify_resume` proves a promise.
+`finetune`, `load`, `evaluate`, `publish`, `versions`, `promote`, `rollback`, `export`; `sign`, `verify`, `encrypt`
+and `decrypt` secure a model, `import_model` brings one in from elsewhere, `verify_resume` proves a promise.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from bowerbird.kinds.loaded import Model as Model
     from bowerbird.kinds.loaded import Sample as Sample
     from bowerbird.lifecycle import (
+        decrypt,
+        encrypt,
         evaluate,
         export,
         finetune,
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
         publish,
         resume,
         rollback,
+        sign,
         sweep,
         train,
+        verify,
         verify_resume,
         versions,
     )
@@ -56,6 +60,8 @@ __all__ = [
     "Sweep",
     "Workspace",
     "__version__",
+    "decrypt",
+    "encrypt",
     "evaluate",
     "export",
     "finetune",
@@ -66,8 +72,10 @@ __all__ = [
     "publish",
     "resume",
     "rollback",
+    "sign",
     "sweep",
     "train",
+    "verify",
     "verify_resume",
     "versions",
 ]

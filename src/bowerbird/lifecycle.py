@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from bowerbird.evaluation.report import Report
     from bowerbird.kinds.loaded import Model
     from bowerbird.runs.run import Run
+    from bowerbird.store.bundle import Bundle
     from bowerbird.store.registry.version import Version
+    from bowerbird.store.signing import Signed
     from bowerbird.sweeps.sweep import Sweep
 
 
@@ -202,13 +204,25 @@ def finetune(
     return replace(run, outcome={**outcome, "parent": base.digest, "unseen": unseen})
 
 
-def load(reference: str | Path, *, workspace: Workspace | None = None, device: str | None = None) -> Model:
-    """The model that a reference names: a run or bundle folder, `name`, `name@3` or `name@live`."""
+def load(
+    reference: str | Path,
+    *,
+    workspace: Workspace | None = None,
+    device: str | None = None,
+    signed_by: str | Path | None = None,
+) -> Model:
+    """The model that a reference names: a run or bundle folder, `name`, `name@3` or `name@live`.
+
+    With `signed_by`, a file of a public key, a model that its owner did not sign is `Refused` before it is read.
+    """
     from bowerbird.kinds.loaded import Model
     from bowerbird.store.bundle import open_bundle
+    from bowerbird.store.signing import verify as check
 
-    located = (workspace or Workspace()).resolve(str(reference))
-    return Model(open_bundle(located.path), name=str(reference), device=device)
+    path = (workspace or Workspace()).resolve(str(reference)).path
+    if signed_by is not None:
+        check(path, Path(signed_by))
+    return Model(open_bundle(path), name=str(reference), device=device)
 
 
 def evaluate(
@@ -346,6 +360,51 @@ def import_model(
     return load(Path(out).absolute())
 
 
+def sign(
+    model: Model | str | Path,
+    key: str | Path,
+    *,
+    passphrase: str | None = None,
+    workspace: Workspace | None = None,
+) -> Signed:
+    """Sign a model with a private elliptic-curve key; the signature lies beside its bundle, as `BUNDLE.sig`."""
+    from bowerbird.store import signing
+
+    return signing.sign(_bundle(model, workspace), Path(key), passphrase)
+
+
+def verify(model: Model | str | Path, key: str | Path, *, workspace: Workspace | None = None) -> Signed:
+    """Check that a model is, file for file, what the owner of a public key signed; `Refused` if it is not."""
+    from bowerbird.store import signing
+
+    return signing.verify(_bundle(model, workspace), Path(key))
+
+
+def encrypt(
+    model: Model | str | Path,
+    out: str | Path,
+    *,
+    key: str | Path | None = None,
+    passphrase: str | None = None,
+    workspace: Workspace | None = None,
+) -> Bundle:
+    """Write a model, with its signature if it has one, into one file that only this key file or passphrase opens."""
+    from bowerbird.store.encrypted_bundle import encrypt_bundle
+    from bowerbird.store.encryption import Secret
+
+    return encrypt_bundle(_bundle(model, workspace), Path(out), Secret.of(key, passphrase))
+
+
+def decrypt(
+    file: str | Path, out: str | Path, *, key: str | Path | None = None, passphrase: str | None = None
+) -> Bundle:
+    """Bring an encrypted model back into a bundle folder, whole and checked, or write nothing."""
+    from bowerbird.store.encrypted_bundle import decrypt_bundle
+    from bowerbird.store.encryption import Secret
+
+    return decrypt_bundle(Path(file), Path(out), Secret.of(key, passphrase))
+
+
 def verify_resume(
     run: Run | str | Path, *, steps: int = 40, stops: int = 3, seed: int = 1
 ) -> Mapping[str, Any]:
@@ -363,6 +422,12 @@ def _run(run: Run | str | Path) -> Run:
     from bowerbird.runs.run import Run
 
     return Run.open(Path(run)) if isinstance(run, str | Path) else run
+
+
+def _bundle(model: Model | str | Path, workspace: Workspace | None) -> Path:
+    if isinstance(model, str | Path):
+        return (workspace or Workspace()).resolve(str(model)).path
+    return model.bundle.path
 
 
 def _model(model: Model | str | Path, workspace: Workspace | None) -> Model:

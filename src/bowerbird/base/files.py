@@ -1,4 +1,4 @@
-"""Files and folders written whole or not at all, and JSON read with clear errors."""
+"""Files and folders written whole or not at all, for their owner alone, and JSON read with clear errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -27,12 +27,33 @@ def sync(path: Path) -> None:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
+    with _draft(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file that appears at `path` complete when the block ends, or not at all.
+
+    Raises:
+        Refused: `path` is taken.
+    """
+    path = Path(os.path.abspath(path))
+    if os.path.lexists(path):
+        raise _taken(path)
+    with _draft(path) as file:
+        yield file
+
+
+@contextmanager
+def _draft(path: Path) -> Iterator[BinaryIO]:
+    """A file beside `path` that takes its place when the block ends well."""
     with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(name, path)
@@ -40,6 +61,11 @@ def write_whole(path: Path, content: bytes) -> None:
             with suppress(OSError):
                 os.unlink(name)
             raise
+
+
+def private(path: str, flags: int) -> int:
+    """An `opener` for `open`: a file that it makes is its owner's alone."""
+    return os.open(path, flags, 0o600)
 
 
 @contextmanager
@@ -52,16 +78,15 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     path = Path(os.path.abspath(path))
     with storage_errors(path):
         if path.exists() and not replace and not (path.is_dir() and not any(path.iterdir())):
-            raise Refused(
-                "this place is taken and is never overwritten", where=path, hint="choose another --out"
-            )
-        path.parent.mkdir(parents=True, exist_ok=True)
+            raise _taken(path)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         building = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
             yield building
-            for file in building.rglob("*"):
-                if file.is_file():
-                    sync(file)
+            for inner in building.rglob("*"):
+                inner.chmod(0o700 if inner.is_dir() else 0o600)
+                if inner.is_file():
+                    sync(inner)
             building.chmod(0o700)
             if path.exists():
                 retired = building.with_name(building.name + ".old")
@@ -80,6 +105,10 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             raise
 
 
+def _taken(path: Path) -> Refused:
+    return Refused("this place is taken and is never overwritten", where=path, hint="choose another --out")
+
+
 @contextmanager
 def held(folder: Path, taken: str) -> Iterator[None]:
     """Hold a folder for one process. The system lets go of it if the process dies.
@@ -87,7 +116,7 @@ def held(folder: Path, taken: str) -> Iterator[None]:
     Raises:
         Refused: another process holds it; `taken` says so.
     """
-    lock = FileLock(folder / ".lock", blocking=False)
+    lock = FileLock(folder / ".lock", blocking=False, mode=0o600)
     try:
         with storage_errors(folder):
             lock.acquire()

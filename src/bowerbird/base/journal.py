@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bowerbird.base.errors import storage_errors
-from bowerbird.base.files import write_whole
+from bowerbird.base.files import private, write_whole
 
 Record = dict[str, Any]
 Listener = Callable[[Record], None]
@@ -22,7 +22,7 @@ class Journal:
         self.listener = listener
 
     def write(self, **record: Any) -> None:
-        with storage_errors(self.path), self.path.open("a", encoding="utf-8") as file:
+        with storage_errors(self.path), open(self.path, "a", encoding="utf-8", opener=private) as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
         if self.listener:
             self.listener(record)

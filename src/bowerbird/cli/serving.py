@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from cyclopts import App
@@ -14,7 +15,13 @@ from bowerbird.cli.making import space
 from bowerbird.cli.options import OUTPUT, Output
 
 
-def serve(*model: str, host: str = "127.0.0.1", port: int = 8000, output: Output = OUTPUT) -> None:
+def serve(
+    *model: str,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    require_signature: Path | None = None,
+    output: Output = OUTPUT,
+) -> None:
     """Answer requests with models, over HTTP as OpenAI's API does, until Ctrl-C.
 
     Example: bowerbird serve poems@live --port 8000
@@ -29,6 +36,8 @@ def serve(*model: str, host: str = "127.0.0.1", port: int = 8000, output: Output
         An address of this machine: 127.0.0.1, ::1 or localhost.
     port
         The port; 0 takes any that is free.
+    require_signature
+        A file of a public key; nothing is served unless its owner signed every model.
     """
     from bowerbird.serving.app import create_app
     from bowerbird.serving.server import check_installed, listen, run, url_of
@@ -36,13 +45,13 @@ def serve(*model: str, host: str = "127.0.0.1", port: int = 8000, output: Output
     check_installed()
     bound = listen(host, port)
     with bound:
-        app = create_app(_loaded(model, output), local=True)
+        app = create_app(_loaded(model, require_signature, output), local=True)
         url = url_of(bound)
         run(app, bound, on_ready=lambda: _tell(output, url, app.state.engine.models))
     show.note(output, "stopped")
 
 
-def _loaded(references: tuple[str, ...], output: Output) -> dict[str, Any]:
+def _loaded(references: tuple[str, ...], key: Path | None, output: Output) -> dict[str, Any]:
     """Models by id: the reference for a published one, the folder's name for a path."""
     from bowerbird import lifecycle
     from bowerbird.base.errors import UsageError
@@ -62,7 +71,8 @@ def _loaded(references: tuple[str, ...], output: Output) -> dict[str, Any]:
             )
         places[model_id] = reference
     return {
-        model_id: lifecycle.load(reference, workspace=workspace) for model_id, reference in places.items()
+        model_id: lifecycle.load(reference, workspace=workspace, signed_by=key)
+        for model_id, reference in places.items()
     }
 
 

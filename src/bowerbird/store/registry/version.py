@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bowerbird.base.errors import CorruptFile, NotFound
 from bowerbird.base.files import check_format, read_json, whole_folder, write_json
+from bowerbird.store.signing import signature_of
 
 FORMAT = 1
 RECORD = "version.json"
@@ -38,9 +39,16 @@ class Version:
 def write_version(
     folder: Path, number: int, bundle: Path, digest: str, scores: Mapping[str, float], parent: str | None
 ) -> None:
-    """Copy a bundle into a new version folder, which appears whole or not at all."""
+    """Copy a bundle, and its signature where it has one, into a new version folder, whole or not at all.
+
+    Raises:
+        CorruptFile: there is a link in the bundle: what it leads to would be published too.
+    """
+    signature = signature_of(bundle)
     with whole_folder(folder) as building:
         _copy(bundle, building / "bundle")
+        if signature.is_file():
+            _copy_file(signature, signature_of(building / "bundle"))
         record = {
             "format": FORMAT,
             "version": number,
@@ -82,11 +90,17 @@ def _copy(source: Path, target: Path) -> None:
     """Copy contents only: a source's permissions must not make a private model readable, nor unremovable."""
     target.mkdir(mode=0o700)
     for path in sorted(source.iterdir()):
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             _copy(path, target / path.name)
         else:
-            shutil.copyfile(path, target / path.name)
-            (target / path.name).chmod(0o600)
+            _copy_file(path, target / path.name)
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    if source.is_symlink() or not source.is_file():
+        raise CorruptFile("this model holds a link or another thing that is no file", where=source)
+    shutil.copyfile(source, target)
+    target.chmod(0o600)
 
 
 def _now() -> str:
