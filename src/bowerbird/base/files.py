@@ -118,7 +118,7 @@ def read_json(path: Path, noun: str = "file") -> Any:
         raise CorruptFile(f"this {noun} is damaged: it is not JSON ({error})", where=path) from error
 
 
-def check_format(found: Any, known: int, noun: str, where: Path) -> None:
+def check_format(found: Any, known: int, noun: str, where: Path | str) -> None:
     """Refuse a format number this version cannot read.
 
     Raises:
