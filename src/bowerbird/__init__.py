@@ -1,7 +1,8 @@
 """Bowerbird: your own generative model, from a folder of your own texts to a served answer.
 
 The functions are the stages of a model's life, in order: `prepare`, `train`, `resume`, `sweep`,
-`finetune`, `load`, `evaluate`, `publish`, `versions`, `promote`, `rollback`; `verify_resume` proves a promise.
+`finetune`, `load`, `evaluate`, `publish`, `versions`, `history`, `diff`, `promote`, `rollback`; `verify_resume`
+proves a promise.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
     from bowerbird.kinds.loaded import Model as Model
     from bowerbird.kinds.loaded import Sample as Sample
     from bowerbird.lifecycle import (
+        diff,
         evaluate,
         finetune,
+        history,
         load,
         prepare,
         promote,
@@ -53,8 +56,10 @@ __all__ = [
     "Sweep",
     "Workspace",
     "__version__",
+    "diff",
     "evaluate",
     "finetune",
+    "history",
     "load",
     "prepare",
     "promote",

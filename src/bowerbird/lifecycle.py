@@ -251,23 +251,40 @@ def publish(
     workspace: Workspace | None = None,
 ) -> Version:
     """Copy a model, byte for byte, into the registry as the next version of a name."""
-    from bowerbird.runs.judging import known_scores, run_of
+    from bowerbird.runs.judging import run_of
+    from bowerbird.runs.lineage import known
 
     space = workspace or Workspace()
     found = _model(model, space)
     parent = found.bundle.manifest["lineage"]["parent"]
-    scores = known_scores(found)
+    about = known(found, space)
     run = run_of(found.bundle.path)
     if run:
         space.remember_dataset(run.record["dataset"]["digest"], Path(run.record["dataset"]["path"]))
-    return space.registry.publish(
-        name, found.bundle.path, found.digest, scores=scores, parent=parent, alias=alias, why=why
-    )
+    told: dict[str, Any] = {"scores": about.scores, "parent": parent, "origin": about.origin}
+    return space.registry.publish(name, found.bundle.path, found.digest, **told, alias=alias, why=why)
 
 
 def versions(name: str | None = None, *, workspace: Workspace | None = None) -> list[Version]:
     """The versions of a name, or of every name."""
     return (workspace or Workspace()).registry.versions(name)
+
+
+def history(name: str, *, workspace: Workspace | None = None) -> list[dict[str, Any]]:
+    """The log of a name, oldest first: `when, who, action, alias, version, previous, why`."""
+    return (workspace or Workspace()).registry.log(name)
+
+
+def diff(
+    model: Model | str | Path, other: Model | str | Path, *, workspace: Workspace | None = None
+) -> dict[str, Any]:
+    """What differs between two models: `models, same, config, data, scores`, as JSON values."""
+    from bowerbird.runs.difference import difference
+    from bowerbird.runs.lineage import known
+
+    space = workspace or Workspace()
+    one, two = (_model(side, space) for side in (model, other))
+    return difference((one, known(one, space)), (two, known(two, space)), space)
 
 
 def promote(
