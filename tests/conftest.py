@@ -6,6 +6,7 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: two pools of threads on two cores slow each other down
 os.environ.pop("BOWERBIRD_WORKSPACE", None)
+os.environ.pop("BOWERBIRD_REGISTRY", None)
 
 import shutil
 import sys

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import registry as bench
 
+import registry as bench
 from bowerbird.store.registry import REGISTRIES
 
 
