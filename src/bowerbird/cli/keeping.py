@@ -214,6 +214,7 @@ def _told(version: Any) -> dict[str, Any]:
     keys = ("name", "version", "digest", "created", "scores", "parent")
     return {key: getattr(version, key) for key in keys} | {
         "aliases": list(version.aliases),
+        "origin": dict(version.origin),
         "path": str(version.path),
     }
 
