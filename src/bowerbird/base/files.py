@@ -80,6 +80,15 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             raise
 
 
+def private_folder(path: Path) -> None:
+    """Make a folder, and those above it that are not there, for their owner alone."""
+    with storage_errors(path):
+        # Each by itself: `parents=True` gives the parents no mode.
+        for folder in [*reversed(path.parents), path]:
+            if not folder.exists():
+                folder.mkdir(exist_ok=True, mode=0o700)
+
+
 @contextmanager
 def held(folder: Path, taken: str) -> Iterator[None]:
     """Hold a folder for one process. The system lets go of it if the process dies.

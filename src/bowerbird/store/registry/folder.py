@@ -21,6 +21,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from bowerbird.base.errors import NotFound, Refused, storage_errors
+from bowerbird.base.files import private_folder
 from bowerbird.store.registry.log import PromotionLog
 from bowerbird.store.registry.naming import LIVE, NAME, before, check_alias, check_name, choose, no_name
 from bowerbird.store.registry.version import Version, read_version, write_version
@@ -120,10 +121,7 @@ class FolderRegistry:
         folder = self.root / name
         with storage_errors(folder):
             if make:
-                # Each by itself: `parents=True` gives the parents no mode.
-                self.root.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self.root.mkdir(exist_ok=True, mode=0o700)
-                folder.mkdir(exist_ok=True, mode=0o700)
+                private_folder(folder)
             lock = FileLock(folder / ".lock", timeout=WAIT_SECONDS, mode=0o600)
             try:
                 lock.acquire()

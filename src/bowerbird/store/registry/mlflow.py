@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from bowerbird.base.errors import BowerbirdError, CorruptFile, NotFound, UsageError
-from bowerbird.base.files import whole_folder
+from bowerbird.base.files import private_folder, whole_folder
 from bowerbird.store.registry.log import history, who
 from bowerbird.store.registry.mlflow_client import (
     ATTEMPTS,
@@ -130,7 +130,7 @@ class MlflowRegistry:
     def fetch(self, version: Version) -> Path:
         if not _holds(version):
             with mlflow_errors(self.uri):
-                self.cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+                private_folder(self.cache)
                 with whole_folder(version.path.parent, replace=True) as building:
                     self._bring(version.path.parent.name, building)
                     if not _holds(replace(version, path=building / "bundle")):

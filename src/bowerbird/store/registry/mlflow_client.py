@@ -24,6 +24,7 @@ from bowerbird.base.errors import (
     UsageError,
     storage_errors,
 )
+from bowerbird.base.files import private_folder
 
 Done = TypeVar("Done")
 ATTEMPTS = 12
@@ -94,7 +95,7 @@ def make_database(path: Path) -> None:
         Refused: another process takes too long to make it.
     """
     with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(path.parent)
         if _is_there(path):
             return
         lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=WAIT_SECONDS, mode=0o600)
