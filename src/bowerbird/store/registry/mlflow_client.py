@@ -73,18 +73,26 @@ def connect(uri: str, database: Path | None) -> Any:
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its own imports: nothing in them is the user's to mend
+    with _of_their_own():
+        try:
             from mlflow.client import MlflowClient
 
             if database is not None:
                 import alembic  # noqa: F401 (MLflow needs it, and its skinny package does not bring it)
-    except ImportError as error:
-        raise MissingExtra("an MLflow registry", "track", instead="use the registry `folder`") from error
-    if database is not None:
-        make_database(database)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+        except ImportError as error:
+            raise MissingExtra("an MLflow registry", "track", instead="use the registry `folder`") from error
+        if database is not None:
+            make_database(database)
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@contextmanager
+def _of_their_own() -> Iterator[None]:
+    """Silence what MLflow and its libraries tell each other of what is deprecated: nobody here can mend it."""
+    with warnings.catch_warnings():
+        for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+            warnings.filterwarnings("ignore", category=category)
+        yield
 
 
 def make_database(path: Path) -> None:
@@ -180,7 +188,7 @@ def crowded(uri: str) -> Refused:
 def mlflow_errors(uri: str) -> Iterator[None]:
     """What MLflow, the network and the database raise, as a `StorageError`."""
     try:
-        with storage_errors(shown(uri)):
+        with _of_their_own(), storage_errors(shown(uri)):
             yield
     except BowerbirdError:
         raise
