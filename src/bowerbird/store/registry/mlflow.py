@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -241,13 +241,12 @@ class MlflowRegistry:
         key, value = move_tag(
             uuid.uuid4().hex, name, action, alias, number, now(max(latest, after)), who(), why
         )
-        patiently(self.uri, lambda: client.set_registered_model_tag(name, key, value))
+        patiently(self.uri, partial(client.set_registered_model_tag, name, key, value))
         for _ in range(ATTEMPTS):
             wanted = history(self._moves(name), alias)[-1]
             if self._aliases(name).get(alias) == wanted:
                 return
-            target = str(wanted)
-            patiently(self.uri, lambda to=target: client.set_registered_model_alias(name, alias, to))
+            patiently(self.uri, partial(client.set_registered_model_alias, name, alias, str(wanted)))
         raise crowded(self.uri)
 
     def _moves(self, name: str) -> list[dict[str, Any]]:

@@ -195,7 +195,7 @@ def mlflow_errors(uri: str) -> Iterator[None]:
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in ("mlflow", "sqlalchemy", "requests"):
             raise
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0].replace(uri, shown(uri))
         raise StorageError(
             f"the MLflow registry said no: {said[:300]}",
             where=shown(uri),
