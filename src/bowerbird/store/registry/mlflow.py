@@ -154,7 +154,8 @@ class MlflowRegistry:
         _check_reason(why)
         self.find(name)
         with mlflow_errors(self.uri):
-            past, aliases = history(self._moves(name), alias), self._aliases(name)
+            moves, aliases = self._standing(name)
+            past = history(moves, alias)
             if alias in aliases and past[-1:] != [aliases[alias]]:
                 past.append(aliases[alias])
             number = before(name, alias, past, aliases, self._where(name))
@@ -165,7 +166,7 @@ class MlflowRegistry:
     def log(self, name: str) -> list[dict[str, Any]]:
         self.find(name)
         with mlflow_errors(self.uri):
-            return timeline(self._search(f"name = '{name}'"), self._moves(name), shown(self.uri))
+            return timeline(self._search(f"name = '{name}'"), self._standing(name)[0], shown(self.uri))
 
     @cached_property
     def _client(self) -> Any:
@@ -237,26 +238,27 @@ class MlflowRegistry:
     ) -> None:
         """Put a move into the log, then point the alias at what the log says last until both agree."""
         client = self._client
-        latest = max((entry["when"] for entry in self._moves(name)), default="")
+        latest = max((entry["when"] for entry in self._standing(name)[0]), default="")
         key, value = move_tag(
             uuid.uuid4().hex, name, action, alias, number, now(max(latest, after)), who(), why
         )
         patiently(self.uri, partial(client.set_registered_model_tag, name, key, value))
         for _ in range(ATTEMPTS):
-            wanted = history(self._moves(name), alias)[-1]
-            if self._aliases(name).get(alias) == wanted:
+            moves, aliases = self._standing(name)
+            wanted = history(moves, alias)[-1]
+            if aliases.get(alias) == wanted:
                 return
             patiently(self.uri, partial(client.set_registered_model_alias, name, alias, str(wanted)))
         raise crowded(self.uri)
 
-    def _moves(self, name: str) -> list[dict[str, Any]]:
-        """The moves of a name's aliases, oldest first."""
+    def _standing(self, name: str) -> tuple[list[dict[str, Any]], dict[str, int]]:
+        """The moves of a name's aliases, oldest first, and where each points now."""
         model = self._model(name)
-        return moves_of(model.tags if model else {}, name, shown(self.uri))
+        moves = moves_of(model.tags if model else {}, name, shown(self.uri))
+        return moves, {alias: int(version) for alias, version in (model.aliases if model else {}).items()}
 
     def _aliases(self, name: str) -> dict[str, int]:
-        model = self._model(name)
-        return {alias: int(version) for alias, version in (model.aliases if model else {}).items()}
+        return self._standing(name)[1]
 
     def _one(self, name: str, number: int) -> Version:
         entry = self._client.get_model_version(name, str(number))

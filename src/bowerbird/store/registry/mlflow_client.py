@@ -149,14 +149,11 @@ def patiently(uri: str, do: Callable[[], Done], done: Callable[[], Done | None] 
     Raises:
         Refused: others came between every time.
     """
-    from mlflow.exceptions import MlflowException
-
     for attempt in range(ATTEMPTS):
         try:
             return do()
-        except MlflowException as error:
-            busy = error.error_code == "TEMPORARILY_UNAVAILABLE" or any(sign in str(error) for sign in _BUSY)
-            if not busy:
+        except Exception as error:
+            if _code(error) != "TEMPORARILY_UNAVAILABLE" and not any(sign in str(error) for sign in _BUSY):
                 raise
         found = done()
         if found is not None:
@@ -167,13 +164,16 @@ def patiently(uri: str, do: Callable[[], Done], done: Callable[[], Done | None] 
 
 def or_there_already(make: Callable[[], object]) -> None:
     """Make something with a name of its own, unless another process has just done so."""
-    from mlflow.exceptions import MlflowException
-
     try:
         make()
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+    except Exception as error:
+        if _code(error) != "RESOURCE_ALREADY_EXISTS":
             raise
+
+
+def _code(error: Exception) -> str | None:
+    """What kind MLflow says its error is of. Its class is not imported: `connect` must come before any import."""
+    return getattr(error, "error_code", None)
 
 
 def crowded(uri: str) -> Refused:
