@@ -6,7 +6,9 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: two pools of threads on two cores slow each other down
 os.environ.pop("BOWERBIRD_WORKSPACE", None)
+os.environ.pop("BOWERBIRD_REGISTRY", None)
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -92,3 +94,31 @@ def tiny_run(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     out = tmp_path_factory.mktemp("runs") / "tiny"
     lifecycle.train(tiny_dataset, out, steps=12, settings=TINY)
     return out
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database. MLflow makes one in seconds, so all workers of a test run share it; copy it."""
+    from filelock import FileLock
+
+    from bowerbird.store.registry.mlflow_client import connect
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    path = shared / "empty-mlflow" / "mlflow.db"
+    with FileLock(shared / "empty-mlflow.lock"):
+        if not path.exists():
+            connect(f"sqlite:///{path}", path)
+    return path
+
+
+@pytest.fixture
+def mlflow_space(empty_mlflow: Path) -> Callable[[Path], Path]:
+    """Makes a workspace folder with an empty MLflow database in it."""
+
+    def make(root: Path) -> Path:
+        root.mkdir(parents=True, mode=0o700)
+        shutil.copy(empty_mlflow, root / "mlflow.db")
+        return root
+
+    return make

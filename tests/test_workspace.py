@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bowerbird.base.errors import CorruptFile, DataError, NotFound
+from bowerbird.base.errors import CorruptFile, DataError, MissingExtra, NotFound, UsageError
+from bowerbird.store.registry.folder import FolderRegistry
+from bowerbird.store.registry.mlflow import MlflowRegistry
 from bowerbird.workspace import Workspace
 
 
@@ -143,3 +145,32 @@ def test_where_a_dataset_lies_is_remembered_in_a_private_folder(workspace: Works
 def test_looking_up_a_model_does_not_load_the_libraries_that_run_one() -> None:
     code = "import sys, bowerbird.workspace; assert not {'torch', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_registry_is_the_one_named_else_the_environment_s_else_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(Workspace(tmp_path).registry, FolderRegistry)
+    shared = Workspace(tmp_path, f"folder+{tmp_path}/shared").registry
+    assert isinstance(shared, FolderRegistry)
+    assert shared.root == tmp_path / "shared"
+    monkeypatch.setenv("BOWERBIRD_REGISTRY", "mlflow")
+    found = Workspace(tmp_path).registry
+    assert isinstance(found, MlflowRegistry)
+    assert (found.database, found.cache) == (tmp_path / "mlflow.db", tmp_path / "cache" / "mlflow")
+    assert isinstance(Workspace(tmp_path, "folder").registry, FolderRegistry)
+
+
+@pytest.mark.parametrize("name", ["mlfow", "mlflow+ftp://x", "+"])
+def test_a_registry_that_is_none_is_a_user_error_not_a_missing_model(name: str, tmp_path: Path) -> None:
+    space = Workspace(tmp_path, name)
+    with pytest.raises(UsageError, match="registry"):
+        space.resolve("poems")
+
+
+def test_a_registry_whose_packages_are_missing_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow.client", None)
+    with pytest.raises(MissingExtra, match=r"bowerbird\[track\]"):
+        Workspace(tmp_path, "mlflow+http://127.0.0.1:9").resolve("poems")

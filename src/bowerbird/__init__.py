@@ -1,8 +1,9 @@
 """Bowerbird: your own generative model, from a folder of your own texts to a served answer.
 
 The functions are the stages of a model's life, in order: `prepare`, `train`, `resume`, `sweep`,
-`finetune`, `load`, `evaluate`, `publish`, `versions`, `promote`, `rollback`, `export`; `sign`, `verify`, `encrypt`
-and `decrypt` secure a model, `import_model` brings one in from elsewhere, `verify_resume` proves a promise.
+`finetune`, `load`, `evaluate`, `publish`, `versions`, `history`, `diff`, `promote`, `rollback`, `export`;
+`sign`, `verify`, `encrypt` and `decrypt` secure a model, `import_model` brings one in from elsewhere,
+`verify_resume` proves a promise.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
     from bowerbird.kinds.loaded import Sample as Sample
     from bowerbird.lifecycle import (
         decrypt,
+        diff,
         encrypt,
         evaluate,
         export,
         finetune,
+        history,
         import_model,
         load,
         prepare,
@@ -61,10 +64,12 @@ __all__ = [
     "Workspace",
     "__version__",
     "decrypt",
+    "diff",
     "encrypt",
     "evaluate",
     "export",
     "finetune",
+    "history",
     "import_model",
     "load",
     "prepare",

@@ -23,12 +23,14 @@ from bowerbird.kinds.loaded import Model
 from bowerbird.kinds.text_sizes import SIZES
 from bowerbird.learning.gan_losses import GAN_LOSSES
 from bowerbird.models.cells import CELLS
+from bowerbird.runs.lineage import chain
 from bowerbird.runs.run import Run
 from bowerbird.store.bundle import open_bundle
 from bowerbird.store.exporters import EXPORTERS
 from bowerbird.store.importers import IMPORTERS
 from bowerbird.store.precision import PRECISIONS
 from bowerbird.store.registry import REGISTRIES
+from bowerbird.store.registry.version import Version
 from bowerbird.workspace import Workspace
 
 SHELVES: Shelf[Shelf[Any]] = Shelf(
@@ -97,8 +99,9 @@ def inspect(reference: str, workspace: Workspace) -> dict[str, Any]:
             "best": best,
             "settings": run.record["settings"],
         }
-    model = Model(open_bundle(workspace.resolve(reference).path), name=reference)
-    manifest = model.bundle.manifest
+    located = workspace.resolve(reference)
+    model = Model(open_bundle(located.path), name=reference)
+    manifest, version = model.bundle.manifest, located.published
     return {
         "what": "model",
         "kind": model.kind.name,
@@ -112,6 +115,8 @@ def inspect(reference: str, workspace: Workspace) -> dict[str, Any]:
         "structure": model.structure,
         **{key: manifest[key] for key in ("precision",) if key in manifest},
         "lineage": manifest["lineage"],
+        "chain": chain(model, workspace, version),
+        **(_version(version) if version else {}),
         "settings": manifest["config"],
     }
 
@@ -119,6 +124,18 @@ def inspect(reference: str, workspace: Workspace) -> dict[str, Any]:
 def _pictures(codec: Any) -> dict[str, Any]:
     """Of pictures: their size and classes."""
     return {"size": codec.width, "classes": list(codec.classes)} if codec.name == "pixels" else {}
+
+
+def _version(version: Version) -> dict[str, Any]:
+    """Of a published model: what the registry knows of it."""
+    return {
+        "name": version.name,
+        "version": version.version,
+        "created": version.created,
+        "aliases": list(version.aliases),
+        "scores": dict(version.scores),
+        "path": str(version.path),
+    }
 
 
 def doctor(workspace: Workspace) -> list[dict[str, Any]]:

@@ -277,18 +277,20 @@ def publish(
         weights_only: publish a bundle made of it without the networks that only training needs.
     """
     from bowerbird.runs.judging import run_of
+    from bowerbird.runs.lineage import known
     from bowerbird.runs.reducing import release
 
     space = workspace or Workspace()
     found = _model(model, space)
     parent = found.bundle.manifest["lineage"]["parent"]
+    about = known(found, space)
     run = run_of(found.bundle.path)
     if run:
         space.remember_dataset(run.record["dataset"]["digest"], Path(run.record["dataset"]["path"]))
     with release(found, precision, weights_only, space) as ready:
-        return space.registry.publish(
-            name, ready.path, ready.digest, scores=ready.scores, parent=parent, alias=alias, why=why
-        )
+        told: dict[str, Any] = {"scores": ready.scores, "parent": parent, "origin": about.origin}
+        return space.registry.publish(name, ready.path, ready.digest, **told, alias=alias, why=why)
+
 
 
 def export(
@@ -323,6 +325,23 @@ def export(
 def versions(name: str | None = None, *, workspace: Workspace | None = None) -> list[Version]:
     """The versions of a name, or of every name."""
     return (workspace or Workspace()).registry.versions(name)
+
+
+def history(name: str, *, workspace: Workspace | None = None) -> list[dict[str, Any]]:
+    """The log of a name, oldest first: `when, who, action, alias, version, previous, why`."""
+    return (workspace or Workspace()).registry.log(name)
+
+
+def diff(
+    model: Model | str | Path, other: Model | str | Path, *, workspace: Workspace | None = None
+) -> dict[str, Any]:
+    """What differs between two models: `models, same, config, data, scores`, as JSON values."""
+    from bowerbird.runs.difference import difference
+    from bowerbird.runs.lineage import known
+
+    space = workspace or Workspace()
+    one, two = (_model(side, space) for side in (model, other))
+    return difference((one, known(one, space)), (two, known(two, space)), space)
 
 
 def promote(

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from bowerbird.base.errors import BowerbirdError, CorruptFile, DataError, NotFound, UsageError, storage_errors
+from bowerbird.base.errors import (
+    BowerbirdError,
+    CorruptFile,
+    DataError,
+    MissingExtra,
+    NotFound,
+    UsageError,
+    storage_errors,
+)
 from bowerbird.base.files import read_json, write_json
-from bowerbird.store.registry.folder import FolderRegistry
+from bowerbird.store.registry import REGISTRIES
+from bowerbird.store.registry.registry import Registry
 from bowerbird.store.registry.version import Version
 
 VARIABLE = "BOWERBIRD_WORKSPACE"
+REGISTRY_VARIABLE = "BOWERBIRD_REGISTRY"
 _BUNDLE, _RUN, _BEST = "bundle.json", "run.json", "best.json"
 
 
@@ -25,6 +36,8 @@ class Located:
     """The registry's name, or that of the run or bundle folder."""
     version: int | None
     """The registry's number; None outside of it."""
+    published: Version | None = None
+    """What the registry knows of it."""
 
 
 class Workspace:
@@ -32,14 +45,23 @@ class Workspace:
 
     Args:
         root: the folder; by default $BOWERBIRD_WORKSPACE, or else the user's data folder.
+        registry: `folder` (in the workspace), `folder+PATH`, `mlflow` (a file in the workspace),
+            `mlflow+sqlite:///FILE`, `mlflow+http://HOST:PORT`; by default $BOWERBIRD_REGISTRY, or else `folder`.
     """
 
-    def __init__(self, root: Path | None = None):
+    def __init__(self, root: Path | None = None, registry: str | None = None):
         self.root = (root or default_root()).expanduser()
+        self._registry = registry or os.environ.get(REGISTRY_VARIABLE) or "folder"
 
-    @property
-    def registry(self) -> FolderRegistry:
-        return FolderRegistry(self.root / "registry")
+    @cached_property
+    def registry(self) -> Registry:
+        """Where its published models are.
+
+        Raises:
+            UsageError: there is no registry of this name, or what follows the `+` is no place of one.
+        """
+        name, _, place = self._registry.partition("+")
+        return REGISTRIES[name](place, self.root)
 
     def resolve(self, reference: str) -> Located:
         """The model that a run folder, a bundle folder, a checkpoint folder, or `name[@version|@alias]` means.
@@ -54,13 +76,17 @@ class Workspace:
         there = bool(reference) and os.path.exists(path)
         if there and (found := in_folder(path)):
             return found
+        registry = self.registry
+        name, at, selector = reference.partition("@")
         try:
-            version = self._published(reference)
+            version = registry.find(name, selector if at else None)
+        except MissingExtra:
+            raise
         except (NotFound, UsageError) as error:
             if there:
                 raise _no_model(path) from error
             raise _nothing(reference, error) from error
-        return Located(version.path, version.name, version.version)
+        return Located(registry.fetch(version), version.name, version.version, version)
 
     def remember_dataset(self, digest: str, path: Path) -> None:
         """Note where a dataset lies, so that a model can be judged on what it learnt from."""
@@ -83,10 +109,6 @@ class Workspace:
                 "the list of datasets is damaged", where=path, hint="remove it; `prepare` starts anew"
             )
         return known
-
-    def _published(self, reference: str) -> Version:
-        name, at, selector = reference.partition("@")
-        return self.registry.find(name, selector if at else None)
 
 
 def default_root() -> Path:

@@ -44,6 +44,8 @@ def life(poems: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran
         "promote": ["promote", "poems@2"],
         "rollback": ["rollback", "poems"],
         "versions": ["versions", "poems"],
+        "versions --log": ["versions", "poems", "--log"],
+        "diff": ["diff", "poems@1", "poems@2"],
         "inspect dataset": ["inspect", data],
         "inspect run": ["inspect", run],
         "inspect model": ["inspect", "poems@live"],
@@ -136,11 +138,27 @@ def test_versions_tell_where_each_came_from(life: dict[str, Ran]) -> None:
     assert (told(life, "promote")["version"], told(life, "rollback")["version"]) == (2, 1)
 
 
+def test_the_log_tells_every_move_with_who_and_when(life: dict[str, Ran]) -> None:
+    log = told(life, "versions --log")["log"]
+    assert [entry["action"] for entry in log] == ["publish", "promote", "publish", "promote", "rollback"]
+    assert all({"when", "who", "alias", "version", "previous", "why"} <= set(entry) for entry in log)
+
+
+def test_a_difference_tells_both_sides(life: dict[str, Ran]) -> None:
+    found = told(life, "diff")
+    assert {"models", "same", "config", "data", "scores"} <= set(found)
+    assert found["models"][1]["parent"] == found["models"][0]["digest"]
+    assert {"name", "first", "second", "change"} <= set(found["scores"][0])
+
+
 def test_inspect_tells_what_a_thing_is(life: dict[str, Ran]) -> None:
     whats = [told(life, f"inspect {what}")["what"] for what in ("dataset", "run", "model")]
     assert whats == ["dataset", "run", "model"]
     assert told(life, "inspect dataset")["digest"] == told(life, "prepare")["digest"]
     assert told(life, "inspect model")["digest"] == told(life, "publish")["digest"]
+    links = told(life, "inspect model")["chain"]
+    assert [link["what"] for link in links] == ["dataset", "run", "bundle", "version"]
+    assert links[0]["name"] == told(life, "prepare")["dataset"]
 
 
 def test_lists_name_the_parts(life: dict[str, Ran]) -> None:

@@ -109,6 +109,15 @@ def _taken(path: Path) -> Refused:
     return Refused("this place is taken and is never overwritten", where=path, hint="choose another --out")
 
 
+def private_folder(path: Path) -> None:
+    """Make a folder, and those above it that are not there, for their owner alone."""
+    with storage_errors(path):
+        # Each by itself: `parents=True` gives the parents no mode.
+        for folder in [*reversed(path.parents), path]:
+            if not folder.exists():
+                folder.mkdir(exist_ok=True, mode=0o700)
+
+
 @contextmanager
 def held(folder: Path, taken: str) -> Iterator[None]:
     """Hold a folder for one process. The system lets go of it if the process dies.
@@ -147,7 +156,7 @@ def read_json(path: Path, noun: str = "file") -> Any:
         raise CorruptFile(f"this {noun} is damaged: it is not JSON ({error})", where=path) from error
 
 
-def check_format(found: Any, known: int, noun: str, where: Path) -> None:
+def check_format(found: Any, known: int, noun: str, where: Path | str) -> None:
     """Refuse a format number this version cannot read.
 
     Raises:

@@ -26,7 +26,12 @@ def inspect(what: str, *, output: Output = OUTPUT) -> None:
     from bowerbird.inspection import inspect as look
 
     found = look(what, space(output))
-    lines = show.table([(key, _short(value)) for key, value in found.items()], ("what", "value"))[1:]
+    rows = [(key, _short(value)) for key, value in found.items() if key != "chain"]
+    rows += [
+        (f"from {link['what']}", f"{link['digest'][:19]}  {link['name'] or ''}")
+        for link in found.get("chain", [])
+    ]
+    lines = show.table(rows, ("what", "value"))[1:]
     show.result(output, found, lines)
 
 

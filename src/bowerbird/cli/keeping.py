@@ -1,4 +1,4 @@
-"""Commands that keep: publish, versions, promote, rollback; and list, doctor."""
+"""Commands that keep: publish, versions, diff, promote, rollback; and list, doctor."""
 
 from __future__ import annotations
 
@@ -60,18 +60,28 @@ def publish(
     show.result(output, told, lines, f"bowerbird serve {name}")
 
 
-def versions(name: str | None = None, *, output: Output = OUTPUT) -> None:
-    """List the versions of a name, or of every name.
+def versions(
+    name: str | None = None,
+    *,
+    log: Annotated[bool, Parameter(negative="")] = False,
+    output: Output = OUTPUT,
+) -> None:
+    """List the versions of a name, or of every name; or what was done under a name, by whom, and why.
 
-    Example: bowerbird versions poems
+    Example: bowerbird versions poems --log
 
     Parameters
     ----------
     name
         A name in the registry.
+    log
+        List what was done under the name instead: when, who, what, why.
     """
     from bowerbird import lifecycle
 
+    if log:
+        _log(name, output)
+        return
     found = [_told(version) for version in lifecycle.versions(name, workspace=space(output))]
     rows = [
         (
@@ -87,6 +97,38 @@ def versions(name: str | None = None, *, output: Output = OUTPUT) -> None:
         show.table(rows, ("version", "aliases", "created", "scores", "digest")) if rows else ["no models yet"]
     )
     show.result(output, {"versions": found}, lines, None if rows else "bowerbird publish RUN NAME")
+
+
+def diff(model: str, other: str, *, output: Output = OUTPUT) -> None:
+    """Show what differs between two models: settings, data, scores.
+
+    Example: bowerbird diff poems@1 poems@2
+
+    Parameters
+    ----------
+    model
+        A run, a bundle, or a name as poems@1.
+    other
+        Another.
+    """
+    from bowerbird import lifecycle
+
+    found = lifecycle.diff(model, other, workspace=space(output))
+    rows = [
+        (
+            row.get("key") or row["name"],
+            _value(row["first"]),
+            _value(row["second"]),
+            _value(row.get("change"), "+.4g"),
+        )
+        for part in ("config", "data", "scores")
+        for row in found[part]
+    ]
+    head = ("", model, other, "change")
+    lines = show.table(rows, head) if rows else ["their settings, data and scores are equal"]
+    show.result(
+        output, found, ["one and the same model"] if found["same"] else lines, f"bowerbird inspect {other}"
+    )
 
 
 def promote(version: str, *, alias: str = "live", why: str | None = None, output: Output = OUTPUT) -> None:
@@ -175,16 +217,43 @@ def _costs(scores: Mapping[str, float]) -> list[str]:
     ]
 
 
+def _log(name: str | None, output: Output) -> None:
+    """Show what was done under a name."""
+    from bowerbird import lifecycle
+    from bowerbird.base.errors import UsageError
+
+    if name is None:
+        raise UsageError("--log is of one name", hint="bowerbird versions NAME --log")
+    entries = lifecycle.history(name, workspace=space(output))
+    rows = []
+    for entry in entries:
+        of = f"{name}@{entry['alias']}" if entry["alias"] else name
+        before = "" if entry["previous"] is None else f"{entry['previous']} -> "
+        why = " ".join((entry["why"] or "-").split())
+        rows.append((entry["when"], entry["who"], entry["action"], of, f"{before}{entry['version']}", why))
+    lines = show.table(rows, ("when", "who", "what", "of", "version", "why"))
+    show.result(output, {"name": name, "log": entries}, lines)
+
+
+def _value(value: Any, form: str = ".4g") -> str:
+    """A setting, a digest or a score, short enough for a column."""
+    if value is None:
+        return "-"
+    text = f"{value:{form}}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
 def _told(version: Any) -> dict[str, Any]:
     keys = ("name", "version", "digest", "created", "scores", "parent")
     return {key: getattr(version, key) for key in keys} | {
         "aliases": list(version.aliases),
+        "origin": dict(version.origin),
         "path": str(version.path),
     }
 
 
 def add(app: App) -> None:
-    for command in (publish, versions, promote, rollback):
+    for command in (publish, versions, diff, promote, rollback):
         app.command(command)
     app.command(list_, name="list")
     app.command(doctor)

@@ -221,7 +221,7 @@ def space(output: Output) -> Any:
     """The workspace that the options name."""
     from bowerbird.workspace import Workspace
 
-    return Workspace(output.workspace)
+    return Workspace(output.workspace, output.registry)
 
 
 def _trained(output: Output, outcome: dict[str, Any]) -> None:

@@ -20,6 +20,8 @@ class Output:
     """Print no progress and no advice."""
     workspace: Path | None = None
     """Where names, versions and keys live; by default your user data folder."""
+    registry: str | None = None
+    """Where published models are: folder (in the workspace), mlflow, mlflow+sqlite:///FILE or mlflow+http://HOST:PORT."""
 
 
 @Parameter(name="*")

@@ -116,6 +116,8 @@ def known_scores(model: Model) -> dict[str, float]:
         found = read_json(report, "report")
         if found.get("digest") == model.digest:
             return {score["name"]: score["value"] for score in found["scores"] if score["value"] is not None}
+    if not (run.path / "best.json").exists():
+        return {}
     return {f"valid_{name}": value for name, value in run.best()["scores"].items()}
 
 

@@ -23,7 +23,8 @@ from torch import Tensor
 from bowerbird.base.errors import BowerbirdError
 from bowerbird.kinds.kind import Validation
 from bowerbird.kinds.loaded import Model
-from bowerbird.runs.judging import known_scores, own_dataset
+from bowerbird.runs.judging import own_dataset
+from bowerbird.runs.lineage import known
 from bowerbird.store.bundle import write_bundle
 from bowerbird.store.precision import FULL, PRECISIONS, narrowed, widened
 from bowerbird.workspace import Workspace
@@ -53,7 +54,7 @@ def release(model: Model, precision: str | None, weights_only: bool, space: Work
         DataError: a weight does not fit into it.
     """
     if precision is None and not weights_only:
-        yield Release(model.bundle.path, model.digest, known_scores(model))
+        yield Release(model.bundle.path, model.digest, known(model, space).scores)
         return
     told = model.bundle.manifest.get("precision") or {}
     precision = precision or str(told.get("weights", FULL))
@@ -78,7 +79,7 @@ def release(model: Model, precision: str | None, weights_only: bool, space: Work
             codec_files=model.bundle.codec_files(),
             card=_card(model, precision, weights_only),
         )
-        scores = known_scores(model) if precision == FULL else _scores(loss)
+        scores = known(model, space).scores if precision == FULL else _scores(loss)
         yield Release(Path(folder, "bundle"), written["digest"], scores)
 
 

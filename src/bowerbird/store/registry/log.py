@@ -6,6 +6,7 @@ import getpass
 import json
 import os
 import socket
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ class PromotionLog:
                 raise CorruptFile(
                     f"line {number} of this log is damaged: {error}", where=self.path
                 ) from error
-            if not _well_formed(entry):
+            if not well_formed(entry):
                 raise CorruptFile(f"line {number} of this log is not an entry", where=self.path)
             entries.append(entry)
         return entries
@@ -51,7 +52,7 @@ class PromotionLog:
         """Add an entry that is on the disk when this returns, or not at all."""
         entry = {
             "when": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "who": _who(),
+            "who": who(),
             "action": action,
             "name": name,
             "alias": alias,
@@ -82,32 +83,48 @@ class PromotionLog:
 
     def aliases(self) -> dict[str, int]:
         """Where each alias points now."""
-        return {entry["alias"]: entry["version"] for entry in self.read() if entry["alias"] is not None}
+        return positions(self.read())
 
     def history(self, alias: str) -> list[int]:
         """The versions an alias can be rolled back through, the present one last."""
-        history: list[int] = []
-        for entry in self.read():
-            if entry["alias"] != alias:
-                continue
-            if entry["action"] == "rollback":
-                history = history[:-1]
-            elif not history or history[-1] != entry["version"]:
-                history.append(entry["version"])
-        return history
+        return history(self.read(), alias)
+
+
+def positions(entries: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Where each alias points after these entries."""
+    return {entry["alias"]: entry["version"] for entry in entries if entry["alias"] is not None}
+
+
+def history(entries: Iterable[Mapping[str, Any]], alias: str) -> list[int]:
+    """The versions an alias can be rolled back through after these entries, the present one last.
+
+    Two who roll back at the same time from the same version both mean the one before it, and get it once.
+    """
+    found: list[int] = []
+    for entry in entries:
+        if entry["alias"] != alias:
+            continue
+        if entry["action"] == "rollback":
+            while found and found[-1] != entry["version"]:
+                found.pop()
+        if not found or found[-1] != entry["version"]:
+            found.append(entry["version"])
+    return found
 
 
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
 
 
-def _well_formed(entry: Any) -> bool:
+def well_formed(entry: Any) -> bool:
+    """Whether this is an entry, as far as aliases and numbers depend on it."""
     if not isinstance(entry, dict) or set(entry) != _KEYS or entry["action"] not in _ACTIONS:
         return False
     version, alias = entry["version"], entry["alias"]
     return type(version) is int and version > 0 and isinstance(alias, str | None)
 
 
-def _who() -> str:
+def who() -> str:
+    """Who is asking, as `user@host`."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError, ImportError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
@@ -31,13 +31,21 @@ class Version:
     parent: str | None
     """Digest of the bundle that it was fine-tuned from."""
     path: Path
-    """The folder of its bundle."""
+    """The folder of its bundle on this machine; of a registry elsewhere, once it is fetched."""
     already: bool = False
     """Set by `publish` when this very bundle had been published under the name before."""
+    origin: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the `dataset` and the `run` that it came from, where they are known."""
 
 
 def write_version(
-    folder: Path, number: int, bundle: Path, digest: str, scores: Mapping[str, float], parent: str | None
+    folder: Path,
+    number: int,
+    bundle: Path,
+    digest: str,
+    scores: Mapping[str, float],
+    parent: str | None,
+    origin: Mapping[str, str],
 ) -> None:
     """Copy a bundle, and its signature where it has one, into a new version folder, whole or not at all.
 
@@ -54,8 +62,9 @@ def write_version(
             "version": number,
             "digest": digest,
             "created": _now(),
-            "scores": {key: float(value) for key, value in scores.items() if isfinite(value)},
+            "scores": finite(scores),
             "parent": parent,
+            "origin": dict(origin),
         }
         write_json(building / RECORD, record)
 
@@ -77,13 +86,19 @@ def read_version(folder: Path, name: str, number: int, aliases: Mapping[str, int
     try:
         scores = {str(key): float(value) for key, value in record["scores"].items()}
         digest, created, parent = record["digest"], record["created"], record["parent"]
+        origin = {str(key): str(value) for key, value in record.get("origin", {}).items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptFile(f"this version's record is damaged ({error})", where=file) from error
     right = record.get("version") == number and isinstance(digest, str) and isinstance(created, str)
     if not right or not isinstance(parent, str | None):
         raise CorruptFile("this version's record is damaged", where=file)
     own = tuple(sorted(alias for alias, target in aliases.items() if target == number))
-    return Version(name, number, digest, created, own, scores, parent, folder / "bundle")
+    return Version(name, number, digest, created, own, scores, parent, folder / "bundle", origin=origin)
+
+
+def finite(scores: Mapping[str, float]) -> dict[str, float]:
+    """The scores that are numbers."""
+    return {key: float(value) for key, value in scores.items() if isfinite(value)}
 
 
 def _copy(source: Path, target: Path) -> None:
