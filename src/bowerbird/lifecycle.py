@@ -255,7 +255,7 @@ def publish(
 
     space = workspace or Workspace()
     found = _model(model, space)
-    parent = found.bundle.manifest["lineage"]["parent"]
+    parent = found.bundle.manifest["lineage"].get("parent")
     scores = known_scores(found)
     run = run_of(found.bundle.path)
     if run:
