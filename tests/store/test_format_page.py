@@ -181,11 +181,12 @@ class Reader:
 
     def cached(self, x: Numbers, logits: Numbers) -> Numbers:
         shortest, window = self.model["cache"]["shortest"], self.model["cache"]["window"]
-        begun = max(index for index, token in enumerate(self.read) if token == 0)
         here, sums = len(self.read) - 1, np.zeros(self.vocab_size)
-        for there in range(max(begun, here - window), here):
+        begun = max(index for index, token in enumerate(self.read) if token == 0)
+        oldest = max(begun, here - window)
+        for there in range(oldest, here):
             same = 0
-            while same < 16 and there - same >= begun and self.read[there - same] == self.read[here - same]:
+            while same < 16 and there - same >= oldest and self.read[there - same] == self.read[here - same]:
                 same += 1
             if same >= shortest:
                 by_length = self.weights["cache.by_length"][same - shortest]
