@@ -266,9 +266,9 @@ def test_tokens_of_another_number_are_refused(data: Path) -> None:
         lambda rows: rows[:, :3],
         lambda rows: rows[:-1],
         lambda rows: rows - 1,
-        lambda rows: rows + [0, 1 << 40, 0, 0],
-        lambda rows: rows + [(1 << 63) - 1 - rows.max(), 0, 0, 0],
-        lambda rows: np.asfortranarray(rows),
+        lambda rows: rows + np.array([0, 1 << 40, 0, 0]),
+        lambda rows: rows + np.array([(1 << 63) - 1 - rows.max(), 0, 0, 0]),
+        np.asfortranarray,
     ],
 )
 def test_a_table_of_documents_that_are_not_there_is_refused(change: Callable[[Any], Any], data: Path) -> None:
