@@ -32,7 +32,7 @@ def pictures_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("verify")
     dataset = write_dataset(folder / "dataset")
     own(Dataset.open(dataset), steps=2)  # kept with the dataset, so that no run has to learn one
-    return new_model(dataset, folder / "run")
+    return new_model(dataset, folder / "run", "evaluate_every=100")
 
 
 def test_a_gan_that_is_stopped_and_resumed_is_equal_in_every_tensor(
