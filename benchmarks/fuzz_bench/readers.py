@@ -43,6 +43,8 @@ def reseal(folder: Path) -> None:
     """Write the digests anew of whatever below a folder is sealed: bundles first, then what speaks of them."""
     for record in sorted(folder.rglob("*.json"), key=lambda path: -len(path.parts)):
         told = _told(record)
+        if not told:
+            continue
         if record.name in ("bundle.json", "dataset.json") and isinstance(told.get("files"), dict):
             listed = {name: _digest(record.parent, name, old) for name, old in told["files"].items()}
             told = {**told, "files": listed}
@@ -54,9 +56,11 @@ def reseal(folder: Path) -> None:
             told = {**told, "weights": _digest(record.parent, stored.WEIGHTS, told.get("weights"))}
         elif record.name != "run.json":
             continue
-        if told:
-            told.pop("digest", None)
+        told.pop("digest", None)
+        try:
             record.write_bytes(json.dumps(sealed(told)).encode("utf-8", "surrogatepass"))
+        except RecursionError:
+            continue
 
 
 def _told(record: Path) -> dict[str, Any]:
