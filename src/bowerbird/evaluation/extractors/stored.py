@@ -111,7 +111,8 @@ def _record(where: Path) -> dict[str, Any]:
     if not seal_holds(record):
         raise _damaged(where)
     wrong = [key for key, wanted in _TYPES.items() if not isinstance(record.get(key), wanted)]
-    if not isinstance(record.get("accuracy"), float | int | None) or type(record.get("judged", 0)) is not int:
+    accuracy = record.get("accuracy")
+    if not isinstance(accuracy, float | int | None) or (accuracy is not None and type(record.get("judged")) is not int):
         wrong.append("accuracy")
     if wrong:
         raise CorruptFile(
