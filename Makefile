@@ -10,10 +10,10 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-slow lint check format bench-text bench-image docs clean
+.PHONY: help demo dev test test-slow lint check format bench-text bench-image bench-export bench-fuzz docs clean
 
 help: ## show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(BIN)/python:
 	@echo "setting up: making $(VENV) with $$($(PYTHON) --version)"
@@ -64,6 +64,12 @@ bench-text: $(VENV)/.dev ## compare the text models with baselines at equal time
 
 bench-image: $(VENV)/.dev ## compare the image models with baselines at equal time (hours; it can be stopped and goes on)
 	@$(BIN)/python benchmarks/image.py $(if $(DATA),--data "$(DATA)") $(BENCH)
+
+bench-export: $(VENV)/.dev ## prove every export format against our own networks, and what fewer bits cost
+	@$(BIN)/python benchmarks/export.py $(BENCH)
+
+bench-fuzz: $(VENV)/.dev ## have every reader read ten thousand damaged files, and count what becomes of them
+	@$(BIN)/python benchmarks/fuzz.py $(BENCH)
 
 docs: $(VENV)/.dev ## write the parts of the docs that are made from the code
 	@$(BIN)/python docs/generate.py

@@ -24,6 +24,8 @@ from bowerbird.store.registry.version import Version
 VARIABLE = "BOWERBIRD_WORKSPACE"
 REGISTRY_VARIABLE = "BOWERBIRD_REGISTRY"
 _BUNDLE, _RUN, _BEST = "bundle.json", "run.json", "best.json"
+MOST_STEPS = 10**15
+"""That a run can make: what a record says beyond it is no number of steps."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def _best(run: Path) -> Path:
     if (run / _BEST).is_file():
         best = read_json(run / _BEST, "record of the best checkpoint")
         step = best.get("step") if isinstance(best, dict) else None
-        if type(step) is not int or step < 0:
+        if type(step) is not int or not 0 <= step <= MOST_STEPS:
             raise CorruptFile("the record of the best checkpoint is damaged", where=run / _BEST)
         bundle = checkpoints / f"{step:08d}" / "bundle"
         if not (bundle / _BUNDLE).is_file():

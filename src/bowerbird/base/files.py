@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,12 @@ from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
-from bowerbird.base.errors import CorruptFile, NotFound, Refused, storage_errors
+from bowerbird.base.errors import CorruptFile, DataError, NotFound, Refused, storage_errors
+
+MOST_JSON = 64 << 20
+"""Bytes of a JSON file of ours: parsing one may take twenty times its size in memory."""
+DEEPEST_JSON = 100
+"""Lists and tables within each other, in a JSON file of ours."""
 
 
 def sync(path: Path) -> None:
@@ -138,7 +144,13 @@ def held(folder: Path, taken: str) -> Iterator[None]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_whole(path, dump_json(value))
+    """Raises:
+    DataError: it would be larger than `read_json` reads.
+    """
+    content = dump_json(value)
+    if len(content) > MOST_JSON:
+        raise DataError(f"{path.name} would be too large: {len(content):,} bytes", where=path)
+    write_whole(path, content)
 
 
 def dump_json(value: Any) -> bytes:
@@ -147,13 +159,47 @@ def dump_json(value: Any) -> bytes:
 
 
 def read_json(path: Path, noun: str = "file") -> Any:
-    """Read a JSON file of ours; a missing or broken one is an error that names it."""
+    """Read a JSON file of ours, which lies at `path` itself.
+
+    Raises:
+        NotFound: it is not there.
+        CorruptFile: it is a link or no file, too large, no JSON, or names a key twice.
+    """
     try:
-        return json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
-    except FileNotFoundError as error:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise CorruptFile(f"this {noun} is a link, or no file", where=path)
+        if status.st_size > MOST_JSON:
+            raise CorruptFile(f"this {noun} is too large to be one: {status.st_size:,} bytes", where=path)
+        value = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"), object_pairs_hook=_once)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise NotFound(f"this {noun} is not there", where=path) from error
     except (ValueError, RecursionError) as error:
         raise CorruptFile(f"this {noun} is damaged: it is not JSON ({error})", where=path) from error
+    if _deeper(value, DEEPEST_JSON):
+        raise CorruptFile(f"this {noun} is damaged: it is nested too deeply", where=path)
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A table whose keys differ: of two alike, readers would not agree on which one counts."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError("a key is there twice")
+    return table
+
+
+def _deeper(value: Any, most: int) -> bool:
+    """Whether more than `most` lists and tables lie within each other."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(most):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+    return bool(level)
 
 
 def check_format(found: Any, known: int, noun: str, where: Path | str) -> None:

@@ -269,11 +269,13 @@ def verify_resume(
     from bowerbird.base.errors import Refused
 
     found = lifecycle.verify_resume(run, steps=steps, stops=stops, seed=seed)
-    differing = [row["name"] for row in found["tensors"] if not row["equal"]]
-    verdict = "equal in every bit" if found["equal"] else f"DIFFERENT: {', '.join(differing)}"
-    lines = [
-        f"{found['steps']} steps straight through, and stopped at {', '.join(map(str, found['stops']))}: {verdict}",
-        f"{len(found['tensors'])} tensors compared (weights, optimiser, carried state)",
+    lines = show.table([_tensor(row) for row in found["tensors"]], ("tensor", "shape", "equal", "difference"))
+    differing = sum(not row["equal"] for row in found["tensors"])
+    verdict = "equal in every bit" if found["equal"] else f"{differing} DIFFER"
+    stops = ", ".join(map(str, found["stops"]))
+    lines += [
+        f"{found['steps']} steps straight through, and stopped and resumed at {stops}:",
+        f"{len(found['tensors'])} tensors (weights, partners, optimisers, carried state): {verdict}",
     ]
     show.result(output, dict(found), lines)
     if not found["equal"]:
@@ -285,6 +287,17 @@ def verify_resume(
 def _short(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 90 else text[:87] + "..."
+
+
+def _tensor(row: dict[str, Any]) -> tuple[str, ...]:
+    shape = "x".join(map(str, row["shape"])) or "1" if row["shape"] is not None else "-"
+    difference = row["max_abs_difference"]
+    return (
+        row["name"],
+        shape,
+        "yes" if row["equal"] else "NO",
+        "-" if difference is None else f"{difference:.3g}",
+    )
 
 
 def _row(score: dict[str, Any]) -> tuple[str, ...]:

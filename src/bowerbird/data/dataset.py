@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from bowerbird.base.digest import digest_file, seal_holds, sealed
 from bowerbird.base.errors import CorruptFile, NotFound, UsageError
 from bowerbird.base.files import check_format, read_json, write_json
-from bowerbird.data.codecs import Codec, load_codec
+from bowerbird.base.listed import changed, check_listed
+from bowerbird.data.codecs import Codec, load_codec, suits
 from bowerbird.data.codecs.codec import DOCUMENT_TOKEN
 from bowerbird.data.codecs.pixels import Pixels
 from bowerbird.data.markers import plain
@@ -139,24 +140,23 @@ class Dataset:
             raise CorruptFile("this dataset is damaged", where=path / "dataset.json")
         check_format(info.get("format"), FORMAT, "dataset", path)
         if not seal_holds(info):
-            raise _damaged(path / "dataset.json")
+            raise changed("dataset", path / "dataset.json", _AGAIN)
         _check_shape(info, path / "dataset.json")
-        for name, digest in info["files"].items():
-            if Path(name).name != name or (path / name).is_symlink():
-                raise CorruptFile("this dataset names a file outside its folder", where=path / "dataset.json")
-            if not (path / name).is_file():
-                raise CorruptFile("a file of this dataset is missing", where=path / name, hint=_AGAIN)
-            if verify and digest_file(path / name) != digest:
-                raise _damaged(path / name)
+        check_listed(path, info["files"], path / "dataset.json", "dataset", _AGAIN, verify=verify)
         files = {name: (path / name).read_bytes() for name in info["files"] if name.endswith(".json")}
         codec = load_codec(info["codec"], files)
+        if not suits(codec, info["kind"]):
+            raise CorruptFile("this codec is not for such data", where=path / "dataset.json", hint=_AGAIN)
         try:
-            normaliser = Normaliser.model_validate(info["normaliser"])
+            normaliser = Normaliser.model_validate(info.get("normaliser"))
         except ValueError as error:
             raise CorruptFile(
                 f"the normaliser cannot be read: {error}", where=path / "dataset.json"
             ) from error
-        return cls(path, info, codec, normaliser)
+        found = cls(path, info, codec, normaliser)
+        if verify:
+            found._check_tables()
+        return found
 
     @property
     def kind(self) -> str:
@@ -181,6 +181,29 @@ class Dataset:
         """(documents, 4): first token, tokens with the leading marker, UTF-8 bytes, 1 if it has its end."""
         table: NDArray[np.int64] = np.load(self.path / f"{split}.documents.npy", allow_pickle=False)
         return table
+
+    def _check_tables(self) -> None:
+        """Refuse tables that are sealed but speak of tokens that are not there, or that the codec lacks."""
+        itemsize = np.dtype(self.info["token_type"]).itemsize
+        for split in SPLITS:
+            told, where = self.info["splits"][split], self.path / f"{split}.tokens"
+            size = told["tokens"]
+            whole = where.stat().st_size == size * itemsize
+            if not whole or (size and int(self.tokens(split).max()) >= self.codec.vocab_size):
+                raise CorruptFile("these are not the tokens of the dataset", where=where, hint=_AGAIN)
+            where = self.path / f"{split}.documents.npy"
+            table = _table(where, (told["documents"], 4), np.int64)
+            inside = (
+                (table >= 0).all() and (table[:, :2] <= size).all() and (table[:, :2].sum(1) <= size).all()
+            )
+            if not inside:
+                raise CorruptFile("this table names documents that are not there", where=where, hint=_AGAIN)
+            if isinstance(self.codec, Pixels):
+                where = self.path / f"{split}.labels.npy"
+                labels = _table(where, (told["documents"],), np.int32)
+                known = (labels >= -1).all() and (labels < len(self.codec.classes)).all()
+                if not known or size != told["documents"] * math.prod(self.codec.shape):
+                    raise CorruptFile("these labels are not of the pictures here", where=where, hint=_AGAIN)
 
     def images(self, split: str) -> NDArray[np.uint8]:
         """(N, H, W, C) pictures of a split, mapped from disk.
@@ -290,17 +313,29 @@ def _check_shape(info: dict[str, Any], where: Path) -> None:
         <= set(info["files"])
         and isinstance(splits, dict)
         and all(isinstance(splits.get(split), dict) for split in SPLITS)
-        and all(type(splits[split].get(count)) is int for split in SPLITS for count in counts)
+        and all(
+            type(found := splits[split].get(count)) is int and found >= 0
+            for split in SPLITS
+            for count in counts
+        )
         and info.get("token_type") in ("uint8", "uint16", "uint32")
     )
     if not whole:
         raise CorruptFile("this is not the description of a dataset", where=where, hint=_AGAIN)
 
 
-def _damaged(path: Path) -> CorruptFile:
-    return CorruptFile(
-        "this dataset was changed or damaged: its digest does not match", where=path, hint=_AGAIN
-    )
+def _table(where: Path, shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
+    """A table that `np.save` wrote with this shape and type; nothing is believed that the file's size belies."""
+    kind = np.dtype(dtype)
+    told = f"{{'descr': {kind.str!r}, 'fortran_order': False, 'shape': {shape!r}, }}".encode()
+    with where.open("rb") as file:
+        begins = file.read(10)
+        length = int.from_bytes(begins[8:], "little")
+        right = begins[:8] == b"\x93NUMPY\x01\x00" and file.read(length).rstrip() == told
+    if not right or where.stat().st_size != 10 + length + math.prod(shape) * kind.itemsize:
+        raise CorruptFile("this table is not the one that the dataset speaks of", where=where, hint=_AGAIN)
+    table: NDArray[Any] = np.load(where, allow_pickle=False)
+    return table
 
 
 def _token_type(vocab_size: int) -> str:

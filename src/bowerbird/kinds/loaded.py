@@ -12,10 +12,11 @@ from torch import nn
 from bowerbird.base.config import Config, resolve
 from bowerbird.base.device import pick_device
 from bowerbird.base.errors import CorruptFile, UsageError
-from bowerbird.data.codecs import Codec, load_codec
+from bowerbird.data.codecs import Codec, load_codec, suits
 from bowerbird.data.normaliser import Normaliser
 from bowerbird.kinds import KINDS
 from bowerbird.kinds.kind import Kind, Reader
+from bowerbird.models.planned import check_size
 from bowerbird.sampling.session import FinishReason, run_all
 from bowerbird.store.bundle import Bundle
 
@@ -42,15 +43,20 @@ class Model:
         self.bundle = bundle
         self.name = name or str(bundle.path)
         self.codec: Codec = load_codec(bundle.manifest["codec"], bundle.codec_files())
+        if not suits(self.codec, bundle.kind):
+            raise CorruptFile(f"this codec is not one of a {bundle.kind} model", where=bundle.path)
         self.structure = str(bundle.manifest["structure"])
+        weights = bundle.weights()
         try:
             self.kind: Kind = KINDS[bundle.kind]
             self.normaliser = Normaliser.model_validate(bundle.manifest["normaliser"])
-            self.network: nn.Module = self.kind.build_network(bundle.manifest["config"]["model"], self.codec)
-        except (UsageError, KeyError, TypeError, ValueError) as error:
+            settings = bundle.manifest["config"]["model"]
+            check_size(lambda: self.kind.build_network(settings, self.codec), weights)
+            self.network: nn.Module = self.kind.build_network(settings, self.codec)
+        except (UsageError, KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
             raise CorruptFile(f"this bundle describes no model: {error}", where=bundle.path) from error
         try:
-            self.network.load_state_dict(bundle.weights(), strict=True)
+            self.network.load_state_dict(weights, strict=True)
         except RuntimeError as error:
             raise CorruptFile(f"the weights do not fit the model: {error}", where=bundle.path) from error
         self.network.to(pick_device(device)).eval()

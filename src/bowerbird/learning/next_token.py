@@ -111,7 +111,8 @@ class NextToken:
         if resume_state is None:
             return
         self.state = tuple(
-            resume_state[f"state/{index}"].clone().to(self.device) for index in range(len(self.state))
+            _as_large(resume_state[f"state/{index}"], part).clone().to(self.device)
+            for index, part in enumerate(self.state)
         )
         kept = {
             key.removeprefix("optimizer/"): value
@@ -123,6 +124,12 @@ class NextToken:
 
     def calm(self, factor: float) -> None:
         self.scale *= factor
+
+
+def _as_large(value: Tensor, part: Tensor) -> Tensor:
+    if value.shape != part.shape:
+        raise ValueError(f"a carried state is {tuple(value.shape)} where it must be {tuple(part.shape)}")
+    return value
 
 
 @torch.no_grad()

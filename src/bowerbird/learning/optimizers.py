@@ -51,7 +51,11 @@ def optimizer_state(network: nn.Module, optimizer: torch.optim.Optimizer) -> dic
 def restore_optimizer(
     network: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]
 ) -> None:
-    """Put back what `optimizer_state` gave, to the bit."""
+    """Put back what `optimizer_state` gave, to the bit.
+
+    Raises:
+        ValueError: it is not that of these parameters.
+    """
     for name, parameter in network.named_parameters():
         prefix = f"{name}/"
         found = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
@@ -63,6 +67,8 @@ def restore_optimizer(
 
 def _laid_out(value: Tensor, parameter: nn.Parameter) -> Tensor:
     """A copy in memory as the parameter is, which fused kernels take for granted and files do not keep."""
-    if value.shape != parameter.shape:
-        return value.clone().to(parameter.device)
-    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+    if value.shape == parameter.shape and value.dtype == parameter.dtype:
+        return torch.empty_like(parameter, requires_grad=False).copy_(value)
+    if value.ndim:
+        raise ValueError(f"an optimiser's state is {tuple(value.shape)} where it must be {tuple(parameter.shape)}")
+    return value.clone().to(parameter.device)

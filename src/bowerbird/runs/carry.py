@@ -6,14 +6,15 @@ import math
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from bowerbird.base.config import Config, resolve
-from bowerbird.base.errors import BudgetTooShort, Interrupted, UsageError
+from bowerbird.base.errors import BudgetTooShort, CorruptFile, Interrupted, UsageError
 from bowerbird.base.journal import Journal, Listener
 from bowerbird.data.dataset import Dataset
 from bowerbird.kinds.kind import Kind
@@ -146,13 +147,15 @@ def carry_on(
         dataset = dataset or run.dataset()
         network, learner = _build(run.kind, dataset, run.config)
         bundle, resume, state = run.newest()
-        learner.restore(bundle.weights(), bundle.partners(), resume)
+        with _fitting(run):
+            learner.restore(bundle.weights(), bundle.partners(), resume)
         settings = run.record["settings"]
         saver = _saver(run.path, run.kind, dataset, settings, run.record["parent"], network)
         journal = Journal(run.journal_path, listener)
-        journal.rewind(int(state["step"]))
-        by_time = minutes is not None or (steps is None and state["pace"]["last_step"] is None)
-        seconds = minutes * 60 if minutes is not None else float(state["seconds_left"] or 0.0)
+        with _fitting(run):
+            journal.rewind(int(state["step"]))
+            by_time = minutes is not None or (steps is None and state["pace"]["last_step"] is None)
+            seconds = minutes * 60 if minutes is not None else float(state["seconds_left"] or 0.0)
         training = Training(
             run,
             dataset,
@@ -164,7 +167,8 @@ def carry_on(
             stop=asked,
             sitting=sitting,
         )
-        training.restore(state)
+        with _fitting(run):
+            training.restore(state)
         rewind_previews(run.path, training.step)
         training.began = began
         if minutes is not None or steps is not None:
@@ -176,6 +180,19 @@ def carry_on(
             raise
         training.final_scores()
         return _outcome(run, training, reason, began)
+
+
+@contextmanager
+def _fitting(run: Run) -> Iterator[None]:
+    """Taking up a checkpoint that is whole but was not written by such a run."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CorruptFile(
+            f"the newest checkpoint does not fit this run: {error}",
+            where=run.checkpoints()[-1],
+            hint="start a new run",
+        ) from error
 
 
 def _outcome(run: Run, training: Training, reason: str, began: float) -> dict[str, Any]:

@@ -15,20 +15,31 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from torch import Tensor
 
 from bowerbird.base.config import Config
 from bowerbird.base.digest import seal_holds, sealed
-from bowerbird.base.errors import CorruptFile, DataError, NotFound
+from bowerbird.base.errors import CorruptFile, DataError, NotFound, UsageError
 from bowerbird.base.files import check_format, held, read_json, whole_folder, write_json
+from bowerbird.base.listed import changed
 from bowerbird.data.dataset import Dataset
 from bowerbird.kinds import KINDS
 from bowerbird.kinds.kind import Kind
 from bowerbird.store.bundle import Bundle, open_bundle, open_checkpoint
+from bowerbird.workspace import MOST_STEPS
 
 FORMAT = 1
+_TYPES: dict[str, type | UnionType] = {
+    "kind": str,
+    "settings": dict,
+    "budget": dict,
+    "dataset": dict,
+    "parent": str | None,
+    "parameters": int,
+}
 
 
 @dataclass(frozen=True)
@@ -61,17 +72,24 @@ class Run:
         if not (path / "run.json").exists():
             raise NotFound("there is no run here", where=path, hint="bowerbird train DATASET --out RUN")
         record = read_json(path / "run.json", "run")
-        if not isinstance(record, dict) or not {"kind", "settings", "dataset"} <= set(record):
+        if not isinstance(record, dict):
             raise CorruptFile("this run is damaged", where=path / "run.json")
         check_format(record.get("format"), FORMAT, "run", path)
         if not seal_holds(record):
+            raise changed("run", path / "run.json", "settings of a run never change; start a new one")
+        wrong = [key for key, wanted in _TYPES.items() if not isinstance(record.get(key), wanted)]
+        place = record["dataset"] if "dataset" not in wrong else {}
+        if wrong or not all(isinstance(place.get(key), str) for key in ("path", "digest")):
             raise CorruptFile(
-                "this run was changed or damaged: its digest does not match",
+                f"this is not the record of a run: {', '.join(wrong) or 'dataset'} wrong",
                 where=path / "run.json",
-                hint="settings of a run never change; start a new one",
             )
-        kind = KINDS[record["kind"]]
-        return cls(path, record, kind, kind.run_config.model_validate(record["settings"]))
+        try:
+            kind = KINDS[record["kind"]]
+            return cls(path, record, kind, kind.run_config.model_validate(record["settings"]))
+        except (UsageError, ValueError) as error:
+            where = path / "run.json"
+            raise CorruptFile(f"these are not the settings of a run: {error}", where=where) from error
 
     def dataset(self) -> Dataset:
         """The dataset this run learns from, unchanged since it began.
@@ -94,7 +112,8 @@ class Run:
 
     def checkpoints(self) -> list[Path]:
         """Whole checkpoints, oldest first."""
-        return sorted(path for path in (self.path / "checkpoints").glob("[0-9]*") if path.is_dir())
+        found = (self.path / "checkpoints").glob("[0-9]*")
+        return sorted(path for path in found if path.name.isdecimal() and path.is_dir())
 
     def newest(self) -> tuple[Bundle, dict[str, Tensor], dict[str, Any]]:
         """The newest checkpoint, opened and verified.
@@ -111,9 +130,11 @@ class Run:
     def best(self) -> dict[str, Any]:
         """`{step, scores}` of the best checkpoint."""
         found = read_json(self.path / "best.json", "record of the best checkpoint")
-        if not (isinstance(found, dict) and type(found.get("step")) is int and found["step"] >= 0):
+        told = found if isinstance(found, dict) else {}
+        step, scores = told.get("step"), told.get("scores")
+        if not (type(step) is int and 0 <= step <= MOST_STEPS and isinstance(scores, dict)):
             raise CorruptFile("the record of the best checkpoint is damaged", where=self.path / "best.json")
-        return found
+        return told
 
     def best_bundle(self) -> Bundle:
         return open_bundle(self.path / "checkpoints" / checkpoint_name(self.best()["step"]) / "bundle")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import tempfile
 from contextlib import suppress
@@ -21,7 +22,7 @@ def verify(run: Run, *, steps: int, stops: int, seed: int) -> dict[str, Any]:
     """Train `steps` steps from the start, once straight through and once stopped and resumed `stops` times.
 
     Everything is read back from disk at each stop, as after a crash. Returns `equal`, the steps stopped at,
-    and for each tensor of the last checkpoint (weights, partners, optimiser, carried state) whether it is equal.
+    and for each tensor of the last checkpoint (weights, partners, optimisers, carried state) whether it is equal.
 
     Raises:
         UsageError: there is no room for so many stops.
@@ -60,8 +61,10 @@ def _last_tensors(run: Run) -> dict[str, Tensor]:
 
 
 def _compared(name: str, ours: Tensor | None, theirs: Tensor | None) -> dict[str, Any]:
-    if ours is None or theirs is None or ours.shape != theirs.shape:
-        return {"name": name, "equal": False, "max_abs_difference": None}
+    shape = list(ours.shape) if ours is not None else None
+    if ours is None or theirs is None or ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+        return {"name": name, "shape": shape, "equal": False, "max_abs_difference": None}
     same_bits = torch.equal(ours.reshape(-1).view(torch.uint8), theirs.reshape(-1).view(torch.uint8))
-    difference = float((ours.double() - theirs.double()).abs().max()) if ours.numel() else 0.0
-    return {"name": name, "equal": same_bits, "max_abs_difference": difference}
+    difference = 0.0 if same_bits else float((ours.double() - theirs.double()).abs().max())
+    known = None if math.isnan(difference) else difference
+    return {"name": name, "shape": shape, "equal": same_bits, "max_abs_difference": known}

@@ -24,6 +24,8 @@ from torch import Tensor
 from bowerbird.base.digest import digest_file, seal_holds, sealed
 from bowerbird.base.errors import CorruptFile, NotFound, storage_errors
 from bowerbird.base.files import check_format, read_json, whole_folder, write_json
+from bowerbird.base.listed import changed, check_listed
+from bowerbird.store.migrations import BUNDLES, CHECKPOINTS, migrated
 from bowerbird.store.precision import as_float32
 
 FORMAT = 1
@@ -105,27 +107,21 @@ def open_bundle(path: Path) -> Bundle:
     where = path / MANIFEST
     if not where.exists():
         raise NotFound("there is no bundle here", where=path)
-    manifest = read_json(where, "bundle")
-    if not isinstance(manifest, dict):
-        raise _damaged(where)
-    check_format(manifest.get("format"), FORMAT, "bundle", path)
-    if not seal_holds(manifest):
-        raise _damaged(where)
-    wrong = [key for key, wanted in _TYPES.items() if not isinstance(manifest.get(key), wanted)]
+    manifest = migrated(_sealed_record(where, "bundle"), FORMAT, BUNDLES)
+    wrong = [key for key, wanted in _TYPES.items() if type(manifest.get(key)) is not wanted]
     if wrong or WEIGHTS not in manifest["files"]:
         raise CorruptFile(
             f"this bundle is not one: {', '.join(wrong) or WEIGHTS} missing or wrong",
             where=where,
             hint=_AGAIN,
         )
-    for name, digest in manifest["files"].items():
-        file = path / name
-        if Path(name).name != name or file.is_symlink():
-            raise CorruptFile("this bundle names a file outside its folder", where=where)
-        if not file.is_file():
-            raise CorruptFile("a file of this bundle is missing", where=file, hint=_AGAIN)
-        if digest_file(file) != digest:
-            raise _damaged(file)
+    lineage = manifest["lineage"]
+    if not all(isinstance(lineage.get(key), str | None) for key in ("dataset", "parent")):
+        raise CorruptFile("the lineage of this bundle is none", where=where, hint=_AGAIN)
+    check_listed(path, manifest["files"], where, "model", _AGAIN)
+    for entry in path.iterdir():  # what is not listed is not read, but would be copied with the rest
+        if entry.is_symlink() or not entry.is_file():
+            raise CorruptFile("a bundle holds files only, no link and no folder", where=entry, hint=_AGAIN)
     return Bundle(path, manifest)
 
 
@@ -151,19 +147,14 @@ def open_checkpoint(path: Path) -> tuple[Bundle, dict[str, Tensor], dict[str, An
     Raises:
         CorruptFile: anything in it was changed or is missing.
     """
-    record = read_json(path / "checkpoint.json", "checkpoint")
-    if not isinstance(record, dict):
-        raise _damaged(path / "checkpoint.json")
-    check_format(record.get("format"), FORMAT, "checkpoint", path)
-    if not seal_holds(record):
-        raise _damaged(path / "checkpoint.json")
+    record = migrated(_sealed_record(path / "checkpoint.json", "checkpoint"), FORMAT, CHECKPOINTS)
+    if (path / "bundle").is_symlink():
+        raise CorruptFile("the bundle of this checkpoint is a link", where=path / "bundle", hint=_AGAIN)
     bundle = open_bundle(path / "bundle")
-    resume = path / RESUME
-    if not resume.is_file():
-        raise CorruptFile("a file of this checkpoint is missing", where=resume, hint=_AGAIN)
-    if bundle.digest != record.get("bundle") or digest_file(resume) != record.get("resume"):
-        raise _damaged(resume)
-    return bundle, read_tensors(resume), record
+    if bundle.digest != record.get("bundle"):
+        raise changed("model", bundle.path, _AGAIN)
+    check_listed(path, {RESUME: record.get("resume")}, path / "checkpoint.json", "checkpoint", _AGAIN)
+    return bundle, read_tensors(path / RESUME), record
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -194,7 +185,12 @@ def _as_os_error(error: SafetensorError, path: Path) -> OSError:
 _AGAIN = "use another checkpoint or version, or train it again"
 
 
-def _damaged(path: Path) -> CorruptFile:
-    return CorruptFile(
-        "this model was changed or damaged: its digest does not match", where=path, hint=_AGAIN
-    )
+def _sealed_record(path: Path, noun: str) -> dict[str, Any]:
+    """The content of a sealed JSON file, of a format that can be read."""
+    record = read_json(path, noun)
+    if not isinstance(record, dict):
+        raise changed("model", path, _AGAIN)
+    check_format(record.get("format"), FORMAT, noun, path)
+    if not seal_holds(record):
+        raise changed("model", path, _AGAIN)
+    return record

@@ -17,7 +17,9 @@ CODECS: Shelf[type[Codec]] = Shelf(
     "codec", characters=Characters, bytes=Bytes, bpe=BytePairs, words=Words, notes=Notes, pixels=Pixels
 )
 
-__all__ = ["CODECS", "Codec", "CodecConfig", "Decoder", "learn_codec", "load_codec", "same_codec"]
+__all__ = ["CODECS", "Codec", "CodecConfig", "Decoder", "learn_codec", "load_codec", "same_codec", "suits"]
+
+_UNITS = {"text": "byte", "melody": "note", "image": "image"}
 
 
 def learn_codec(config: CodecConfig, texts: Texts) -> Codec:
@@ -42,3 +44,8 @@ def load_codec(description: Mapping[str, Any], files: Mapping[str, bytes]) -> Co
 def same_codec(one: Codec, other: Codec) -> bool:
     """Whether two codecs give every text the same tokens."""
     return one.describe() == other.describe() and one.files() == other.files()
+
+
+def suits(codec: Codec, kind: str) -> bool:
+    """Whether data of this kind can be in this codec. Of kinds that are not known here nothing is said."""
+    return _UNITS.get(kind, codec.unit) == codec.unit

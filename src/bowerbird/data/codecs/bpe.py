@@ -5,6 +5,7 @@ Its own `tokenizer.json` is what is kept, so any tool of the field can read it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Self
 
@@ -23,6 +24,15 @@ _LEARN_CHARACTERS = 16_000_000
 """Text that merges are learnt from, spread over the whole; about nine seconds per ten million."""
 _CHUNK = 1 << 18
 """Characters encoded at once, which bounds the library's memory."""
+_PARTS = {
+    "model": "BPE",
+    "pre_tokenizer": "ByteLevel",
+    "decoder": "ByteLevel",
+    "normalizer": None,
+    "post_processor": None,
+    "truncation": None,
+    "padding": None,
+}
 
 
 class BytePairs:
@@ -60,8 +70,13 @@ class BytePairs:
 
     @classmethod
     def load(cls, description: Mapping[str, Any], files: Mapping[str, bytes]) -> Self:
+        """Raises:
+        CorruptFile: it is no tokenizer, or more than one that was learnt here.
+        """
         try:
-            return cls(Tokenizer.from_str(files["tokenizer.json"].decode("utf-8")))
+            text = files["tokenizer.json"].decode("utf-8")
+            _check_parts(json.loads(text))
+            return cls(Tokenizer.from_str(text))
         except Exception as error:  # the library raises bare Exception for a bad file
             raise CorruptFile(f"tokenizer.json cannot be read: {error}") from error
 
@@ -87,6 +102,18 @@ class BytePairs:
 
     def files(self) -> dict[str, bytes]:
         return {"tokenizer.json": self._tokenizer.to_str(pretty=True).encode()}
+
+
+def _check_parts(told: Any) -> None:
+    """Refuse what `learn` does not make: other parts may hold patterns that take for ever on some texts.
+
+    Raises:
+        ValueError: there is such a part.
+    """
+    for name, kind in _PARTS.items():
+        part = told[name]
+        if (part and part["type"]) != kind:
+            raise ValueError(f"its {name} is not {kind}")
 
 
 def _chunks(text: str) -> Iterator[str]:

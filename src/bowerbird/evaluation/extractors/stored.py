@@ -17,6 +17,7 @@ from bowerbird.base.errors import CorruptFile, Refused
 from bowerbird.base.files import check_format, read_json, write_json, write_whole
 from bowerbird.evaluation.extractors.extractor import PictureSet
 from bowerbird.models.extractor import ExtractorConfig, FeatureNetwork
+from bowerbird.models.planned import check_size
 
 FORMAT = 1
 RECORD = "extractor.json"
@@ -110,6 +111,9 @@ def _record(where: Path) -> dict[str, Any]:
     if not seal_holds(record):
         raise _damaged(where)
     wrong = [key for key, wanted in _TYPES.items() if not isinstance(record.get(key), wanted)]
+    accuracy = record.get("accuracy")
+    if not isinstance(accuracy, float | int | None) or (accuracy is not None and type(record.get("judged")) is not int):
+        wrong.append("accuracy")
     if wrong:
         raise CorruptFile(
             f"this is not the description of an extractor: {', '.join(wrong)} missing or wrong",
@@ -126,9 +130,11 @@ def _network(where: Path, record: Mapping[str, Any]) -> FeatureNetwork:
     if digest_bytes(content) != record["weights"]:
         raise _damaged(where)
     try:
-        network = FeatureNetwork(ExtractorConfig.model_validate(record["config"]))
-        network.load_state_dict(load(content), strict=True)
-    except (SafetensorError, ValueError, RuntimeError) as error:
+        config, weights = ExtractorConfig.model_validate(record["config"]), load(content)
+        check_size(lambda: FeatureNetwork(config), weights)
+        network = FeatureNetwork(config)
+        network.load_state_dict(weights, strict=True)
+    except (SafetensorError, ValueError, TypeError, OverflowError, RuntimeError) as error:
         raise CorruptFile(f"this extractor cannot be read: {error}", where=where, hint=_AGAIN) from error
     return network
 

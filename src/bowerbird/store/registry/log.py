@@ -29,6 +29,8 @@ class PromotionLog:
         Raises:
             CorruptFile: a whole line is not an entry.
         """
+        if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):
+            raise CorruptFile("this log is a link, or no file", where=self.path)
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:

@@ -87,7 +87,7 @@ def read_version(folder: Path, name: str, number: int, aliases: Mapping[str, int
         scores = {str(key): float(value) for key, value in record["scores"].items()}
         digest, created, parent = record["digest"], record["created"], record["parent"]
         origin = {str(key): str(value) for key, value in record.get("origin", {}).items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CorruptFile(f"this version's record is damaged ({error})", where=file) from error
     right = record.get("version") == number and isinstance(digest, str) and isinstance(created, str)
     if not right or not isinstance(parent, str | None):

@@ -1,0 +1,189 @@
+"""One case: a copy of something sound, damaged, read, and looked at for what the reader did besides."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bowerbird.base.errors import BowerbirdError
+from fuzz_bench.damage import damage_file
+from fuzz_bench.readers import Target
+
+OUTCOMES = ("opened", "refused", "CRASHED", "HUNG", "WROTE OUTSIDE", "RAN")
+"""The first two are good."""
+GOOD = OUTCOMES[:2]
+SECONDS = 20
+"""A reader may take so long with a small file."""
+TEMPORARY = "temporary"
+"""Where a case may write what it takes away again."""
+_RAN = (
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.fork",
+    "subprocess.Popen",
+    "socket.connect",
+    "pty.spawn",
+)
+_CHANGED = (
+    "os.remove",
+    "os.rename",
+    "os.rmdir",
+    "os.mkdir",
+    "os.symlink",
+    "os.link",
+    "os.truncate",
+    "shutil.rmtree",
+)
+_TWO = ("os.rename", "os.link")
+"""Of these the second path counts too."""
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+class Hung(BaseException):
+    """The time for a case is over. No reader catches it by mistake."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case."""
+
+    case: int
+    outcome: str
+    damage: str
+    told: str
+    """The error, or what was done that should not have been."""
+
+
+class Watch:
+    """Notes what a reader does to the machine: programs run, connections, files written outside of where it may."""
+
+    def __init__(self) -> None:
+        self.allowed: tuple[Path, ...] | None = None
+        self.ran: list[str] = []
+        self.wrote: list[str] = []
+
+    def install(self) -> None:
+        """For the rest of this process: such hooks cannot be taken away."""
+        sys.addaudithook(self._note)
+
+    def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self.allowed is None:
+            return
+        if event in _RAN:
+            self.ran.append(f"{event} {arguments!r}"[:200])
+        elif event in _CHANGED or (event == "open" and bool((arguments[2] or 0) & _WRITES)):
+            for path in arguments[: 2 if event in _TWO else 1]:
+                self._wrote(event, path, self.allowed)
+
+    def _wrote(self, event: str, path: Any, allowed: tuple[Path, ...]) -> None:
+        if isinstance(path, int):
+            return  # something opened before
+        place = Path(os.path.abspath(os.fsdecode(path)))
+        if place != Path(os.devnull) and not any(place.is_relative_to(folder) for folder in allowed):
+            self.wrote.append(f"{event} {place}"[:200])
+
+
+NOBODY = Watch()
+"""Watches nothing."""
+
+
+def judge(
+    target: Target, sound: Sequence[Path], place: Path, seed: int, case: int, watch: Watch = NOBODY
+) -> Outcome:
+    """Damage a copy of one of the sound files and read it.
+
+    `place` is a folder for this alone: the copy is made in `place/copy`, what is read may be written to `place/out`,
+    and whatever else changes in it counts as written outside. The case's number and the seed decide everything.
+    """
+    chance = random.Random(f"{target.name} {seed} {case}")
+    source = sound[case % len(sound)]
+    for folder in ("copy", "out", TEMPORARY):
+        shutil.rmtree(place / folder, ignore_errors=True)
+        (place / folder).mkdir(parents=True)
+    secret = place / "secret"
+    secret.write_bytes(b'{"format": 1, "private": "words"}')
+    copy = place / "copy" / source.name
+    if source.is_dir():
+        shutil.copytree(source, copy)
+    else:
+        shutil.copyfile(source, copy)
+    damage = _damage(target, copy, secret, chance)
+    before = _listed(place)
+    watch.ran, watch.wrote, watch.allowed = [], [], (place / "out", place / TEMPORARY)
+    try:
+        with _limit(SECONDS):
+            target.read(copy, place / "out" / "made")
+        outcome, told = "opened", ""
+    except BowerbirdError as error:
+        outcome, told = "refused", f"{type(error).__name__}: {error.what}"
+    except Hung:
+        outcome, told = "HUNG", f"more than {SECONDS} s"
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a panic of compiled code is no Exception
+        outcome, told = "CRASHED", f"{type(error).__name__}: {error}"[:300]
+    finally:
+        watch.allowed = None
+    left = [*(place / TEMPORARY).iterdir(), *((place / "out").iterdir() if outcome != "opened" else [])]
+    wrote = [*watch.wrote, *sorted(str(path) for path in before ^ _listed(place)), *map(str, left)]
+    if watch.ran:
+        outcome, told = "RAN", "; ".join(watch.ran)
+    elif wrote:
+        outcome, told = "WROTE OUTSIDE", "; ".join(wrote)
+    return Outcome(case, outcome, damage, told)
+
+
+def _damage(target: Target, copy: Path, secret: Path, chance: random.Random) -> str:
+    files = sorted(path for path in copy.rglob("*") if path.is_file()) if copy.is_dir() else [copy]
+    files = [path for path in files if path.name not in target.spared]
+    ways = []
+    for path in chance.sample(files, min(len(files), chance.choice([1, 1, 1, 2]))):
+        way = damage_file(path, secret, chance)
+        ways.append(f"{path.relative_to(copy.parent)}: {way}")
+    if chance.random() < 0.6:
+        target.mend(copy)
+        ways.append("sealed again")
+    return ", ".join(ways)
+
+
+def _listed(place: Path) -> set[tuple[str, int, int]]:
+    """Everything in a folder but what may be written: name, size and time of its last change."""
+    found = set()
+    for path in place.rglob("*"):
+        if not any(path.is_relative_to(place / free) for free in ("out", TEMPORARY)):
+            status = path.lstat()
+            folder = path.is_dir() and not path.is_symlink()
+            found.add((str(path.relative_to(place)), 0 if folder else status.st_size, status.st_mtime_ns))
+    return found
+
+
+@contextmanager
+def _limit(seconds: int) -> Iterator[None]:
+    """Raise `Hung` after so long, in whatever Python code is at work then."""
+
+    def over(number: int, frame: Any) -> None:
+        raise Hung
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    found = Counter(one.outcome for one in outcomes)
+    return {name: found[name] for name in OUTCOMES}
