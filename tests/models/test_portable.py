@@ -98,7 +98,7 @@ def test_the_tree_says_what_the_tables_say(order: int, dense: bool, monkeypatch:
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
     known = torch.stack([found for _, found in expected]).sum(0)
     assert matched.tolist() == known.tolist()
-    assert known.unique().numel() == order - 1, "contexts of every length, known and not"
+    assert (known.min(), known.max()) == (1, order - 1), "contexts known and not"
 
 
 def test_a_tree_of_nothing_is_uniform() -> None:

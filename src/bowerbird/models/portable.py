@@ -106,14 +106,11 @@ class PortableRNN(nn.Module):
         """The logits with the stream's own past weighed in, as `Cache.forward` has it."""
         window, shortest = config.window, config.shortest
         padded = F.pad(stream_BS, (LONGEST - 1, 0))
-        newest = padded[:, window:]
-        newest = torch.where(newest > 0, newest, -1.0)  # what was never read is like nothing
-        same = padded[:, LONGEST - 1 : -1] == newest[:, -1:]
-        length = same.to(x_BD.dtype)
-        for back in range(1, LONGEST):
-            before = LONGEST - 1 - back
-            same = same & (padded[:, before : before + window] == newest[:, before : before + 1])
-            length = length + same.to(x_BD.dtype)
+        newest_BL = padded[:, window:]
+        newest_BL = torch.where(newest_BL > 0, newest_BL, -1.0)  # what was never read is like nothing
+        earlier_BLW = torch.stack([padded[:, first : first + window] for first in range(LONGEST)], 1)
+        unlike = torch.arange(LONGEST - 1, -1, -1, dtype=x_BD.dtype)[:, None]
+        length = torch.where(earlier_BLW == newest_BL[:, :, None], float(LONGEST), unlike).amin(1)
         places = torch.arange(1, window + 2, dtype=x_BD.dtype)
         begun = torch.where(stream_BS == START + 1, places, 0.0).amax(1, keepdim=True)
         matches = (length >= shortest) & (places[:-1] >= begun)  # of this document only
