@@ -130,17 +130,16 @@ class Trie(nn.Module):
     child i is node i + 1; the last node stands for every context that was never seen, and leaves all to the order
     below. Buffers, of N nodes, C children and E entries, whole numbers as int32:
 
-        child_first (N + 1), child_token (C + 1), child_node (C + 1)    the older token, and the node it leads to
+        child_first (N + 1), child_token (C + 1)                        the older token of each child
         left (N)                                                        what a context leaves to the order below
         entry_first (N + 1), entry_token (E + 1), entry_share (E + 1)   what it gives to each token itself
         lowest (V)                                                      probabilities in the empty context
 
-    Of child and entry the last is none: its token is V, its node the last one, its share 0.
+    Of children and entries the last is none: its token is V, its share 0, and child C is the last node.
     """
 
     child_first: Tensor
     child_token: Tensor
-    child_node: Tensor
     left: Tensor
     entry_first: Tensor
     entry_token: Tensor
@@ -163,7 +162,6 @@ class Trie(nn.Module):
         buffers = {
             "child_first": torch.from_numpy(np.searchsorted(parents, np.arange(nodes + 1)).astype(np.int32)),
             "child_token": _joined([depth.tokens for depth in depths], size, np.int32),
-            "child_node": torch.arange(1, nodes, dtype=torch.int32),
             "left": _joined([depth.left for depth in depths], 1, np.float32),
             "entry_first": _joined([[0], ends], ends[-1], np.int32),
             "entry_token": _joined([depth.entry_tokens for depth in depths], size, np.int32),
