@@ -49,7 +49,7 @@ def test_stepping_gives_the_characters_that_generate_gives(options: dict[str, An
     expected = model.generate(length=200, temperature=0)[0].text
     assert len(expected) > 20
     assert model.generate(length=200, top_k=1, temperature=1)[0].text == expected
-    assert greedy(exported(model), 200) == expected
+    assert greedy(exported(model), 200) == expected.replace("\N{REPLACEMENT CHARACTER}", "")
 
 
 def test_in_a_chat_nothing_is_banned(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,28 +23,32 @@ from bowerbird.store.exporters.onnx import ONNX
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
+Written = tuple[bb.Model, Exported, Path]
 MODELS: dict[str, Callable[[Path], Path]] = {
     "lstm": lambda folder: text_model(folder, **CACHED),
-    "gru": lambda folder: text_model(folder, cell="gru", tied=True, norm="layer"),
-    "rnn": lambda folder: text_model(folder, cell="rnn", residual=True, layers=2, ngrams=2),
+    "gru-melody": lambda folder: melody_model(folder, cell="gru", ngrams=2),
+    "rnn": lambda folder: text_model(folder, cell="rnn", residual=True, layers=2, tied=True, norm="layer"),
     "mingru": lambda folder: text_model(folder, cell="mingru", norm="rms", cache={"window": 9}),
-    "melody": lambda folder: melody_model(folder, ngrams=3),
     "conv": image_model,
     "residual": lambda folder: image_model(folder, classes=(), shape="residual", channels=1),
 }
 
 
-@pytest.fixture(scope="module", params=MODELS)
-def written(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[bb.Model, Exported, Path]:
-    """A model, what was exported of it, and the file."""
-    folder = tmp_path_factory.mktemp(request.param)
-    model = bb.load(MODELS[request.param](folder / "bundle"))
-    made, path = exported(model), folder / "out" / "model.onnx"
-    path.parent.mkdir()
-    ONNX.write(made, path)
-    return model, made, path
+@pytest.fixture(scope="module")
+def write(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Written]:
+    """Gives a model, what was exported of it, and the file, in a folder of its own; each is made once."""
+
+    @functools.cache
+    def made(name: str) -> Written:
+        folder = tmp_path_factory.mktemp(name)
+        model = bb.load(MODELS[name](folder / "bundle"))
+        path = folder / "out" / "it's a model.onnx"
+        path.parent.mkdir()
+        described = exported(model)
+        ONNX.write(described, path)
+        return model, described, path
+
+    return made
 
 
 def inputs_for(made: Exported, batch: int) -> list[torch.Tensor]:
@@ -61,10 +66,11 @@ def inputs_for(made: Exported, batch: int) -> list[torch.Tensor]:
     return [rows[-1] % size, *states]
 
 
+@pytest.mark.parametrize("name", MODELS)
 def test_the_file_gives_what_the_network_gives_at_any_batch(
-    written: tuple[bb.Model, Exported, Path],
+    name: str, write: Callable[[str], Written]
 ) -> None:
-    _, made, path = written
+    _, made, path = write(name)
     with ONNX.runner(path, made) as run:
         for batch in (1, 2, 5):
             inputs = inputs_for(made, batch)
@@ -76,13 +82,14 @@ def test_the_file_gives_what_the_network_gives_at_any_batch(
                 assert np.abs(mine - theirs.numpy()).max() <= 1e-5, port.name
 
 
+@pytest.mark.parametrize("name", ["lstm", "conv"])
 def test_it_is_one_file_that_says_what_it_is_and_nothing_of_this_machine(
-    written: tuple[bb.Model, Exported, Path],
+    name: str, write: Callable[[str], Written]
 ) -> None:
     import onnx
 
-    model, made, path = written
-    assert [each.name for each in path.parent.iterdir()] == ["model.onnx"]
+    model, made, path = write(name)
+    assert list(path.parent.iterdir()) == [path]
     proto = onnx.load(path)
     told = {pair.key: pair.value for pair in proto.metadata_props}
     assert told == dict(made.metadata)
@@ -114,32 +121,29 @@ def run_lines(made: Exported, path: Path) -> str:
     return done.stdout
 
 
-def test_the_lines_print_the_characters_that_generate_gives(tmp_path: Path) -> None:
-    model = bb.load(text_model(tmp_path / "bundle", cell="gru", **CACHED))
-    made, path = exported(model), tmp_path / "it's a model.onnx"
-    ONNX.write(made, path)
+def test_the_lines_print_the_characters_that_generate_gives(write: Callable[[str], Written]) -> None:
+    model, made, path = write("lstm")
     expected = model.generate(length=200, temperature=0)[0].text
     assert run_lines(made, path) == expected + "\n"
     assert len(expected) > 50
 
 
-def test_the_lines_save_the_picture_that_generate_gives(tmp_path: Path) -> None:
-    model = bb.load(image_model(tmp_path / "bundle", classes=("a", "b")))
-    made, path = exported(model), tmp_path / "model.onnx"
-    ONNX.write(made, path)
+def test_the_lines_save_the_picture_that_generate_gives(write: Callable[[str], Written]) -> None:
+    model, made, path = write("conv")
     run_lines(made, path)
-    with Image.open(tmp_path / "picture.png") as opened:
+    with Image.open(path.parent / "picture.png") as opened:
         picture = np.asarray(opened).astype(int)
     assert np.abs(picture - model.generate(seed=0, label=0)[0].content).max() <= 1
+    (path.parent / "picture.png").unlink()
 
 
 def test_writing_prints_nothing_and_gives_the_same_file_again(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    write: Callable[[str], Written], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    made = exported(bb.load(text_model(tmp_path / "bundle", ngrams=2)))
-    for name in ("one.onnx", "two.onnx"):
-        ONNX.write(made, tmp_path / name)
-    assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
+    _, made, path = write("conv")
+    capfd.readouterr()
+    ONNX.write(made, tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == path.read_bytes()
     assert capfd.readouterr() == ("", "")
 
 

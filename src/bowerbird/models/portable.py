@@ -106,14 +106,11 @@ class PortableRNN(nn.Module):
         """The logits with the stream's own past weighed in, as `Cache.forward` has it."""
         window, shortest = config.window, config.shortest
         padded = F.pad(stream_BS, (LONGEST - 1, 0))
-        newest = padded[:, window:]
-        newest = torch.where(newest > 0, newest, -1.0)  # what was never read is like nothing
-        same = padded[:, LONGEST - 1 : -1] == newest[:, -1:]
-        length = same.to(x_BD.dtype)
-        for back in range(1, LONGEST):
-            before = LONGEST - 1 - back
-            same = same & (padded[:, before : before + window] == newest[:, before : before + 1])
-            length = length + same.to(x_BD.dtype)
+        newest_BL = padded[:, window:]
+        newest_BL = torch.where(newest_BL > 0, newest_BL, -1.0)  # what was never read is like nothing
+        earlier_BLW = torch.stack([padded[:, first : first + window] for first in range(LONGEST)], 1)
+        unlike = torch.arange(LONGEST - 1, -1, -1, dtype=x_BD.dtype)[:, None]
+        length = torch.where(earlier_BLW == newest_BL[:, :, None], float(LONGEST), unlike).amin(1)
         places = torch.arange(1, window + 2, dtype=x_BD.dtype)
         begun = torch.where(stream_BS == START + 1, places, 0.0).amax(1, keepdim=True)
         matches = (length >= shortest) & (places[:-1] >= begun)  # of this document only
@@ -133,17 +130,16 @@ class Trie(nn.Module):
     child i is node i + 1; the last node stands for every context that was never seen, and leaves all to the order
     below. Buffers, of N nodes, C children and E entries, whole numbers as int32:
 
-        child_first (N + 1), child_token (C + 1), child_node (C + 1)    the older token, and the node it leads to
+        child_first (N + 1), child_token (C + 1)                        the older token of each child
         left (N)                                                        what a context leaves to the order below
         entry_first (N + 1), entry_token (E + 1), entry_share (E + 1)   what it gives to each token itself
         lowest (V)                                                      probabilities in the empty context
 
-    Of child and entry the last is none: its token is V, its node the last one, its share 0.
+    Of children and entries the last is none: its token is V, its share 0, and child C is the last node.
     """
 
     child_first: Tensor
     child_token: Tensor
-    child_node: Tensor
     left: Tensor
     entry_first: Tensor
     entry_token: Tensor
@@ -166,7 +162,6 @@ class Trie(nn.Module):
         buffers = {
             "child_first": torch.from_numpy(np.searchsorted(parents, np.arange(nodes + 1)).astype(np.int32)),
             "child_token": _joined([depth.tokens for depth in depths], size, np.int32),
-            "child_node": torch.arange(1, nodes, dtype=torch.int32),
             "left": _joined([depth.left for depth in depths], 1, np.float32),
             "entry_first": _joined([[0], ends], ends[-1], np.int32),
             "entry_token": _joined([depth.entry_tokens for depth in depths], size, np.int32),

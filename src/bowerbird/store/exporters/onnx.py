@@ -5,6 +5,7 @@ What sampling needs to know is in the file's metadata, under `bowerbird.`.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,28 +49,49 @@ def write(exported: Exported, path: Path) -> None:
             hint="--to safetensors has no such limit",
         )
     try:
-        import onnxscript  # noqa: F401  # torch looks for it
         from onnx_ir import save
         from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+        from onnxscript import opset20
     except ImportError as error:
         raise MissingExtra("exporting to ONNX", "export") from error
 
+    def gather(table: Any, indices: Sequence[Any]) -> Any:
+        """What `table[index]` is; torch's own way to say it takes no 32-bit numbers."""
+        return opset20.Gather(table, *indices)
+
+    batch = torch.export.Dim("batch")
     # Two of each, and no tensor given twice: the tracer takes 1 for any, and equal inputs for one.
     given = tuple(torch.zeros(2, *port.shape, dtype=_DTYPES[port.dtype]) for port in exported.inputs)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet():
         program = torch.onnx.export(
-            _Called(exported.module),
+            _Called(exported.module).eval(),
             given,
             input_names=[port.name for port in exported.inputs],
             output_names=[port.name for port in exported.outputs],
-            dynamic_shapes=(tuple({0: "batch"} for _ in given),),
+            dynamic_shapes=(tuple({0: batch} for _ in given),),
+            opset_version=20,
+            custom_translation_table={torch.ops.aten.index.Tensor: gather},
             verbose=False,
         )
     assert program is not None, "the exporter that gives a program"
     ClearMetadataAndDocStringPass()(program.model)
     program.model.metadata_props.update(exported.metadata)
     save(program.model, path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch says of its own inside, and of torchvision, which no network here needs."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated", FutureWarning)
+            warnings.filterwarnings("ignore", "# The axis name: batch will not be used", UserWarning)
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextmanager
