@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.pictures import write_dataset
-from tests.untrained import ALL, PLAIN, melodies, untrained
+from tests.stirred import ALL, PLAIN, melodies, untrained
 
 from bowerbird import lifecycle
 from bowerbird.base.errors import Refused
