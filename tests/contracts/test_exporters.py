@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.pictures import write_dataset
-from tests.untrained import ALL, PLAIN, melodies, untrained
+from tests.stirred import ALL, PLAIN, melodies, untrained
 
 from bowerbird import lifecycle
 from bowerbird.base.errors import Refused
@@ -38,14 +39,12 @@ SHOWN = ("plain lstm", "whole gru", "melody", "conv")
 GAN = ("batch_size=8", "model.width=16", "model.critic_width=4", "model.latent=8", "precision=float32")
 
 
-def cases(models: list[str] | tuple[str, ...]) -> list[Any]:
-    """Each exporter with each model. Those that need an extra take longer: by default they do one or two."""
+def cases(models: Sequence[str]) -> list[Any]:
+    """Each exporter with each model: by default the quickest of them with all, the others with two."""
     found = []
     for exporter in EXPORTERS:
         for model in models:
-            slow = EXPORTERS[exporter].extra is not None and (
-                exporter == "tflite" or model not in ("whole gru", "conv")
-            )
+            slow = exporter == "tflite" or (exporter != "pth" and model not in ("whole gru", "conv"))
             found.append(pytest.param(exporter, model, marks=[pytest.mark.slow] if slow else []))
     return found
 

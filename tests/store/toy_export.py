@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -103,7 +102,7 @@ def exporter(
         def run(given: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
             with torch.no_grad():
                 made = exported.reference([torch.from_numpy(part) for part in given])
-            return change(list(given), [np.array(part) for part in made])
+            return change(list(given), [part.numpy().copy() for part in made])
 
         yield run
 

@@ -79,7 +79,7 @@ def as_float32(stored: Stored, told: Any, where: Path) -> Stored:
     """
     if told is None:
         return stored
-    if not isinstance(told, dict) or told.get("weights") not in PRECISIONS:
+    if not isinstance(told, dict) or told.get("weights") not in list(PRECISIONS):
         raise CorruptFile("this bundle's weights are in a precision that is not known", where=where)
     return widened(stored, where)
 
