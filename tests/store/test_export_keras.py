@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 import venv
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ from bowerbird.store.exporters.exporter import Exported, Exporter
 from bowerbird.store.exporters.keras import H5, KERAS
 from tests.store.exporting import SYMBOLS, a_text, an_image, difference, greedy
 
-pytest.importorskip("keras")
-pytest.importorskip("h5py")
+pytestmark = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("keras", "h5py")), reason="Keras is not installed"
+)
 
 EVERYTHING = {
     "layers": 2,
@@ -80,6 +83,7 @@ def test_a_text_model_with_all_there_is_reads_on_as_ours_does(tmp_path: Path) ->
     assert told["metadata"]["bowerbird.start_token"] == "0"
 
 
+@pytest.mark.slow
 def test_a_generator_makes_the_same_pictures(tmp_path: Path) -> None:
     exported = an_image(classes=2)
     assert difference(H5, exported, written(H5, exported, tmp_path)) < 1e-5
@@ -100,6 +104,7 @@ def test_without_keras_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         KERAS.write(an_image(), tmp_path / "model.keras")
 
 
+@pytest.mark.slow
 def test_a_file_that_keras_cannot_load_says_what_keras_said(tmp_path: Path) -> None:
     exported = an_image()
     path = tmp_path / "model.keras"
@@ -151,13 +156,10 @@ def test_the_lines_print_the_likeliest_text(exporter: Exporter, cell: str, tmp_p
 @pytest.fixture(scope="session")
 def tensorflow(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The interpreter of an environment with Keras and TensorFlow, without torch."""
-    import h5py
-    import keras as installed
-
     home = tmp_path_factory.mktemp("tensorflow")
     venv.create(home, with_pip=True)
     python = str(home / "bin" / "python")
-    wanted = ["tensorflow-cpu", f"keras=={installed.__version__}", f"h5py=={h5py.__version__}", "pillow"]
+    wanted = ["tensorflow-cpu", *(f"{name}=={version(name)}" for name in ("keras", "h5py", "pillow"))]
     done = subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=False)
     if done.returncode:
         pytest.skip("TensorFlow cannot be installed here")

@@ -27,15 +27,12 @@ def send(stream: BinaryIO, arrays: Arrays) -> None:
 
 def receive(stream: BinaryIO) -> list[NDArray[Any]] | None:
     """The arrays sent next, or None where the other side has ended."""
-    length = stream.read(8)
-    if len(length) < 8:
+    length = int.from_bytes(stream.read(8), "big")
+    content = stream.read(length)
+    if not length or len(content) < length:
         return None
-    content = stream.read(int.from_bytes(length, "big"))
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as held:
-            return [held[name] for name in held.files]
-    except (ValueError, OSError, EOFError):  # it ended in the middle
-        return None
+    with np.load(io.BytesIO(content), allow_pickle=False) as held:
+        return [held[name] for name in held.files]
 
 
 def serve(load: Callable[[], Callable[[Arrays], Arrays]]) -> None:
