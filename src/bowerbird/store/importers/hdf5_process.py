@@ -27,6 +27,8 @@ _MOST_OF_FILE = 16
 _FREE = 1 << 20
 """Bytes that an array may have however little of it is stored."""
 _MEMORY = 8 << 30
+_SECONDS, _BYTES_A_SECOND = 2, 10_000_000
+"""Of the processor's time: so many, and one more for so many bytes."""
 _FILTERS = {1, 2, 3}
 """Deflate, shuffle and checksums. For any other the library would look for a plugin, which is code."""
 
@@ -99,22 +101,26 @@ def _texts(holder: Any, name: str) -> list[str]:
     return [text.decode("utf-8") if isinstance(text, bytes) else str(text) for text in texts]
 
 
-def _limit_memory() -> None:
-    """Where the system can: a claim of any size is then an error."""
+def _limit(path: str) -> None:
+    """Where the system can: more memory than `_MEMORY` is an error, more time than a file needs is the end."""
     try:
         import resource
     except ImportError:
         return
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY if most < 0 else min(_MEMORY, most), most))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = used.ru_utime + used.ru_stime + _SECONDS + os.path.getsize(path) / _BYTES_A_SECOND
+    for what, amount in ((resource.RLIMIT_AS, _MEMORY), (resource.RLIMIT_CPU, math.ceil(seconds))):
+        _, most = resource.getrlimit(what)
+        resource.setrlimit(what, (amount if most < 0 else min(amount, most), most))
 
 
 def main() -> None:
-    _limit_memory()
     for line in sys.stdin.buffer:
         arrays: dict[str, NDArray[np.float32]] = {}
         try:
-            attributes, arrays = read(json.loads(line))
+            path = json.loads(line)
+            _limit(path)
+            attributes, arrays = read(path)
             answer: dict[str, Any] = {
                 "attributes": attributes,
                 "arrays": {n: a.shape for n, a in arrays.items()},
