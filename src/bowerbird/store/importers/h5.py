@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -13,7 +14,7 @@ from bowerbird.store.importers.importer import Foreign, Importer
 from bowerbird.store.importers.keras_config import Described, layers_of, parse
 from bowerbird.store.importers.keras_network import CELLS, network
 from bowerbird.store.importers.stack import GATES
-from bowerbird.store.importers.symbols import beside
+from bowerbird.store.importers.symbols import TOLD, TOLD_NOTE, beside, told_symbols
 
 _KIND_OF = {cell: kind for kind, cell in CELLS.items()}
 
@@ -33,7 +34,10 @@ def read(path: Path) -> Foreign:
     if not described:
         return _weights_alone(weights, path)
     layers = layers_of(parse(described[0], path), path)
-    return network("h5", layers, lambda layer: _of(weights, layer, path), beside(path), path)
+    told = stored.texts("", TOLD)
+    symbols = told_symbols(told[0]) if told else None
+    found = network("h5", layers, lambda layer: _of(weights, layer, path), symbols or beside(path), path)
+    return replace(found, notes=(*found.notes, TOLD_NOTE)) if symbols else found
 
 
 def _arrays(stored: hdf5.Stored, place: str, where: Path) -> dict[str, Tensor]:
@@ -58,7 +62,7 @@ def _weights_alone(weights: Mapping[str, Mapping[str, Tensor]], path: Path) -> F
     found = network("h5", layers, lambda layer: list(weights[layer.name].values()), beside(path), path)
     gates = "tanh" if found.architecture["cell"] == "rnn" else "sigmoid gates and tanh"
     assumed = f"The file does not describe its network; its recurrent layers are taken to have {gates}."
-    return Foreign(found.format, found.weights, found.architecture, found.symbols, (*found.notes, assumed))
+    return replace(found, notes=(*found.notes, assumed))
 
 
 def _guessed(name: str, arrays: Mapping[str, Tensor], where: Path) -> Described:

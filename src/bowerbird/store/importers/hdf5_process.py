@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ATTRIBUTES = ("layer_names", "weight_names", "model_config")
+TOLD = "bowerbird.json"
 _SKIPPED = ("optimizer_weights", "optimizer")
 _MOST_ATTRIBUTE = 1 << 24
 _MOST_EXPANSION = 100
@@ -56,6 +57,8 @@ def read(path: str) -> tuple[dict[str, dict[str, list[str]]], dict[str, NDArray[
                     found = _member(holder, name, where, seen)
                     if isinstance(found, h5py.Group):
                         waiting.append((where, found))
+                    elif where == TOLD and found.shape == ():
+                        attributes[""][TOLD] = [found.asstr()[()]]
                     elif (
                         isinstance(found, h5py.Dataset)
                         and found.dtype.kind == "f"

@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -15,7 +16,7 @@ from bowerbird.store.importers import archive, hdf5
 from bowerbird.store.importers.importer import Foreign, Importer
 from bowerbird.store.importers.keras_config import Described, layers_of, parse
 from bowerbird.store.importers.keras_network import CELLS, network
-from bowerbird.store.importers.symbols import beside
+from bowerbird.store.importers.symbols import TOLD, TOLD_NOTE, beside, told_symbols
 
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
@@ -29,14 +30,21 @@ def read(path: Path) -> Foreign:
     with archive.opened(path) as members:
         layers = layers_of(parse(archive.content(members, CONFIG, _MOST_CONFIG), path), path)
         content = archive.content(members, WEIGHTS)
+        told = archive.content(members, TOLD, _MOST_CONFIG) if TOLD in members.namelist() else None
     with tempfile.TemporaryDirectory() as folder:
         stored = Path(folder) / WEIGHTS
         stored.write_bytes(content)
         arrays = hdf5.read(stored, path).arrays
     places = _places(layers)
-    return network(
-        "keras", layers, lambda layer: _arrays(arrays, places[layer.name], path), beside(path), path
+    symbols = told_symbols(told) if told is not None else None
+    found = network(
+        "keras",
+        layers,
+        lambda layer: _arrays(arrays, places[layer.name], path),
+        symbols or beside(path),
+        path,
     )
+    return replace(found, notes=(*found.notes, TOLD_NOTE)) if symbols else found
 
 
 def _places(layers: Sequence[Described]) -> dict[str, str]:
