@@ -9,6 +9,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -29,7 +30,7 @@ from tests.foreign import (
 
 from bowerbird.base.errors import CorruptFile, DataError, NotFound
 from bowerbird.models.rnn import RNN, RNNConfig
-from bowerbird.store.importers import IMPORTERS
+from bowerbird.store.importers import IMPORTERS, hdf5
 from bowerbird.store.importers.importer import Foreign
 from bowerbird.store.importers.symbols import as_symbols, read_symbols
 
@@ -167,6 +168,7 @@ def test_keras_files_are_read_as_keras_documents_them(tmp_path: Path) -> None:
 MAKE = """
 import os, sys
 os.environ["KERAS_BACKEND"] = "torch"
+import h5py
 import numpy as np
 import keras
 from keras import layers
@@ -342,3 +344,56 @@ def test_symbols_are_read_from_lists_texts_and_tables(tmp_path: Path) -> None:
         read_symbols(tmp_path / "x.json")
     with pytest.raises(NotFound):
         read_symbols(tmp_path / "none.json")
+
+
+def step_model() -> dict[str, Any]:
+    """One step as `export --to keras` describes it: states in and out, carried by layers of their own."""
+
+    def at(kind: str, name: str, *reads: str, **config: Any) -> dict[str, Any]:
+        return {**keras_layer(kind, name, **config), "inbound_nodes": [[[read, 0, 0, {}] for read in reads]]}
+
+    model = sequential(
+        at("InputLayer", "tokens", batch_shape=[None]),
+        at("Embedding", "embedding", "tokens"),
+        at("InputLayer", "state_0", batch_shape=[None, 10]),
+        at("Reshape", "halves", "state_0"),
+        at("Cropping1D", "half", "halves"),
+        at("Reshape", "sequence", "embedding"),
+        at("LSTM", "lstm", "sequence", "half", activation="tanh", recurrent_activation="sigmoid"),
+        at("Dense", "dense", "lstm", activation="linear"),
+        at("Concatenate", "next_state_0", "lstm"),
+    )
+    model["class_name"] = "Functional"
+    model["config"]["name"] = "bowerbird"
+    return model
+
+
+@pytest.mark.parametrize("form", [".keras", ".h5"])
+def test_our_own_step_models_are_read_with_what_they_tell(form: str, tmp_path: Path) -> None:
+    symbols = ["", "", *SYMBOLS[2:]]
+    told = json.dumps({"metadata": {"bowerbird.start_token": "1"}, "symbols": symbols})
+    path, parts = tmp_path / f"model{form}", lstm_parts()
+    if form == ".keras":
+        write_keras(path, step_model(), parts, **{"bowerbird.json": told.encode()})
+    else:
+        write_h5(path, step_model(), in_h5(parts))
+        with h5py.File(path, "a") as root:
+            root["bowerbird.json"] = told
+    found = IMPORTERS[form[1:]].read(path)
+    assert found.symbols == (None, "<s>", *SYMBOLS[2:])
+    assert len(found.notes) == 1
+    assert "made anew" in found.notes[0]
+    assert np.allclose(logits(found).numpy(), numpy_lstm(parts, TEXT), atol=1e-5)
+
+
+def test_a_process_that_dies_over_a_file_is_an_error_and_the_next_file_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_h5(tmp_path / "model.h5", char_lstm(), in_h5(lstm_parts()))
+    monkeypatch.setattr(hdf5, "_READER", hdf5._Reader())
+    with monkeypatch.context() as other:
+        other.setattr(sys, "executable", "/bin/false")
+        with pytest.raises(CorruptFile, match="crashed or hung"):
+            IMPORTERS["h5"].read(path)
+    assert IMPORTERS["h5"].read(path).architecture["width"] == 5
+    hdf5._READER.close()

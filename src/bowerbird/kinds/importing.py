@@ -26,9 +26,9 @@ from bowerbird.kinds.loaded import Model
 from bowerbird.kinds.text_settings import TextRun
 from bowerbird.store.bundle import MANIFEST, open_bundle, write_bundle
 from bowerbird.store.importers import IMPORTERS
-from bowerbird.store.importers.importer import TEXT_BEGINS, Foreign, Importer
+from bowerbird.store.importers.importer import Foreign, Importer
 from bowerbird.store.importers.safetensors import WEIGHTS
-from bowerbird.store.importers.symbols import Symbols, read_symbols
+from bowerbird.store.importers.symbols import TEXT_BEGINS, Symbols, read_symbols
 
 UNLIKELY = 16.0
 """How many nats the logits of tokens that a foreign model does not know lie below the mean of the others.
@@ -77,7 +77,11 @@ def import_file(
         try:
             written = write_bundle(folder, manifest, **content)
             Model(open_bundle(folder))
-        except (CorruptFile, RuntimeError, MemoryError) as error:  # torch has RuntimeError for too little memory
+        except (
+            CorruptFile,
+            RuntimeError,
+            MemoryError,
+        ) as error:  # torch has RuntimeError for too little memory
             first = str(error).partition("\n")[0]
             raise CorruptFile(f"this file holds no sound model: {first}", where=path) from error
     return written

@@ -3,67 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from bowerbird.base.errors import CorruptFile, DataError, Refused
+from bowerbird.base.errors import CorruptFile, DataError
 from bowerbird.store.importers import hdf5
 from bowerbird.store.importers.importer import Foreign, Importer
 from bowerbird.store.importers.keras_config import Described, layers_of, parse
 from bowerbird.store.importers.keras_network import CELLS, network
 from bowerbird.store.importers.stack import GATES
-from bowerbird.store.importers.symbols import beside
+from bowerbird.store.importers.symbols import TOLD, TOLD_NOTE, beside, told_symbols
 
 _KIND_OF = {cell: kind for kind, cell in CELLS.items()}
-_MOST_LAYERS = 1000
-_MOST_EXPANSION = 16
-_FREE = 1 << 24
-"""Bytes of weights that there may be however small the file is: one array may stand in it under many names."""
 
 
 def read(path: Path) -> Foreign:
-    with hdf5.opened(path, path) as root:
-        stored = hdf5.group(root, "model_weights", path)
-        stored = root if stored is None else stored
-        names = hdf5.texts(stored, "layer_names")
-        if not names or len(names) > _MOST_LAYERS:
-            raise DataError(
-                "there is no Keras model in this file",
-                where=path,
-                hint="save it as model.save('MODEL.keras') or model.save('MODEL.h5')",
-            )
-        weights = _all_arrays(stored, names, path)
-        if "model_config" in root.attrs:
-            layers = layers_of(parse(hdf5.text(root.attrs["model_config"]), path), path)
-            symbols = beside(path)
-            return network("h5", layers, lambda layer: _of(weights, layer, path), symbols, path)
+    stored = hdf5.read(path, path)
+    top = "model_weights" if "model_weights" in stored.attributes else ""
+    names = stored.texts(top, "layer_names")
+    if not names:
+        raise DataError(
+            "there is no Keras model in this file",
+            where=path,
+            hint="save it as model.save('MODEL.keras') or model.save('MODEL.h5')",
+        )
+    weights = {name: _arrays(stored, f"{top}/{name}" if top else name, path) for name in names}
+    described = stored.texts("", "model_config")
+    if not described:
         return _weights_alone(weights, path)
+    layers = layers_of(parse(described[0], path), path)
+    told = stored.texts("", TOLD)
+    symbols = told_symbols(told[0]) if told else None
+    found = network("h5", layers, lambda layer: _of(weights, layer, path), symbols or beside(path), path)
+    return replace(found, notes=(*found.notes, TOLD_NOTE)) if symbols else found
 
 
-def _all_arrays(stored: Any, names: Sequence[str], where: Path) -> dict[str, dict[str, Tensor]]:
-    """Every layer's weights.
-
-    Raises:
-        Refused: they are far more than the file is large.
-    """
-    room = _FREE + _MOST_EXPANSION * where.stat().st_size
-    weights = {}
-    for name in names:
-        weights[name] = _arrays(stored, name, where)
-        room -= sum(value.nbytes for value in weights[name].values())
-        if room < 0:
-            raise Refused("this file is a bomb: one array stands in it under many names", where=where)
-    return weights
-
-
-def _arrays(stored: Any, name: str, where: Path) -> dict[str, Tensor]:
+def _arrays(stored: hdf5.Stored, place: str, where: Path) -> dict[str, Tensor]:
     """A layer's weights by name, in Keras' order."""
-    holder = hdf5.group(stored, name, where)
-    if holder is None:
-        raise CorruptFile(f"the weights of the layer `{name}` are not in this file", where=where)
-    return {full: hdf5.array(holder, full, where) for full in hdf5.texts(holder, "weight_names")}
+    names = stored.texts(place, "weight_names")
+    missing = [name for name in names if f"{place}/{name}" not in stored.arrays]
+    if place not in stored.attributes or missing:
+        raise CorruptFile(f"weights of the layer `{place}` are not in this file", where=where)
+    return {name: stored.arrays[f"{place}/{name}"] for name in names}
 
 
 def _of(weights: Mapping[str, Mapping[str, Tensor]], layer: Described, where: Path) -> list[Tensor]:
@@ -79,7 +62,7 @@ def _weights_alone(weights: Mapping[str, Mapping[str, Tensor]], path: Path) -> F
     found = network("h5", layers, lambda layer: list(weights[layer.name].values()), beside(path), path)
     gates = "tanh" if found.architecture["cell"] == "rnn" else "sigmoid gates and tanh"
     assumed = f"The file does not describe its network; its recurrent layers are taken to have {gates}."
-    return Foreign(found.format, found.weights, found.architecture, found.symbols, (*found.notes, assumed))
+    return replace(found, notes=(*found.notes, assumed))
 
 
 def _guessed(name: str, arrays: Mapping[str, Tensor], where: Path) -> Described:

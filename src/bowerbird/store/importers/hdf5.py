@@ -1,122 +1,143 @@
-"""HDF5 files that strangers made: only plain arrays in the file itself are read, never what one links to."""
+"""HDF5 files that strangers made, read by a process of its own which may crash or hang without harm to this one."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+import atexit
+import json
+import math
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bowerbird.base.errors import BowerbirdError, CorruptFile, MissingExtra, NotFound, Refused
+from bowerbird.base.errors import CorruptFile, MissingExtra, NotFound, Refused
 
-_MOST_EXPANSION = 100
-_FREE = 1 << 20
-"""Bytes that any array may have, however little of it is stored."""
-_FILTERS = {1, 2, 3}
-"""Deflate, shuffle and checksums. For any other the library would look for a plugin, which is code."""
+_SECONDS, _BYTES_A_SECOND = 60.0, 1_000_000.0
+"""How long an answer may take: so long, and for so many bytes of the file a second more. By the processor's time the
+other process allows itself far less."""
 
 
-@contextmanager
-def opened(source: Path | bytes, where: Path) -> Iterator[Any]:
-    """The root group of a file, or of a file's content.
+@dataclass(frozen=True)
+class Stored:
+    """What a file holds of a Keras model, by the path of group or array, which begins without a slash."""
+
+    attributes: Mapping[str, Mapping[str, list[str]]]
+    arrays: Mapping[str, Tensor]
+    """float32."""
+
+    def texts(self, group: str, name: str) -> list[str]:
+        """An attribute that is a list of texts, which Keras cuts into several where it is long; empty without one."""
+        held = self.attributes.get(group, {})
+        parts, number = list(held.get(name, [])), 0
+        while f"{name}{number}" in held:
+            parts += held[f"{name}{number}"]
+            number += 1
+        return parts
+
+
+def read(path: Path, where: Path) -> Stored:
+    """What a file holds; `where` is named in errors.
 
     Raises:
         NotFound: there is no such file.
-        CorruptFile: it cannot be read as HDF5; also for whatever fails while it is open.
+        Refused: it tries to read other files, to load a plugin, or to fill the memory.
+        CorruptFile: it cannot be read, or the library crashed or hung over it.
         MissingExtra: h5py is not installed.
     """
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingExtra("reading Keras' files", "export", instead="convert it to .safetensors") from error
-    if isinstance(source, Path) and not source.is_file():
+    if find_spec("h5py") is None:
+        raise MissingExtra("reading Keras' files", "export", instead="convert it to .safetensors")
+    if not path.is_file():
         raise NotFound("this file is not there", where=where)
-    try:
-        with h5py.File(source if isinstance(source, Path) else io.BytesIO(source), "r") as root:
-            yield root
-    except BowerbirdError:
-        raise
-    except (
-        Exception
-    ) as error:  # the library raises whatever its parts do: OSError, KeyError, RuntimeError ...
-        raise CorruptFile(f"this file's arrays cannot be read: {error}", where=where) from error
+    header, numbers = _READER.ask(path)
+    if "hostile" in header:
+        raise Refused(f"this file is not one of weights alone: {header['hostile']}", where=where)
+    if "damaged" in header:
+        raise CorruptFile(f"this file's arrays cannot be read: {header['damaged']}", where=where)
+    arrays, at = {}, 0
+    for name, shape in header["arrays"].items():
+        count = math.prod(shape)
+        arrays[name] = torch.from_numpy(np.frombuffer(numbers, np.float32, count, at).reshape(shape).copy())
+        at += 4 * count
+    return Stored(header["attributes"], arrays)
 
 
-def group(parent: Any, path: str, where: Path) -> Any | None:
-    """The group at a path below another; None where there is none."""
-    import h5py
+class _Reader:
+    """The other process: started when it is first needed, and again after it has died."""
 
-    for part in path.split("/"):
-        if part not in parent:
-            return None
-        parent = _own(parent, part, where)
-        if not isinstance(parent, h5py.Group):
-            return None
-    return parent
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._turn = threading.Lock()
 
+    def ask(self, path: Path) -> tuple[dict[str, Any], bytes]:
+        """The header and the numbers of its answer; `damaged` where it gave none."""
+        with self._turn:
+            process = self._started()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            limit = _SECONDS + path.stat().st_size / _BYTES_A_SECOND
+            clock = threading.Timer(limit, process.kill)
+            clock.start()
+            try:
+                process.stdin.write(json.dumps(str(path.absolute())).encode() + b"\n")
+                process.stdin.flush()
+                return _answer(process.stdout)
+            except (OSError, EOFError, ValueError):
+                process.kill()
+                process.wait()
+                return {"damaged": "HDF5's library crashed or hung over it"}, b""
+            finally:
+                clock.cancel()
 
-def array(parent: Any, path: str, where: Path) -> Tensor:
-    """The array of floating-point numbers at a path, as float32.
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    pipe.close()
+            self._process = None
 
-    Raises:
-        CorruptFile: there is none.
-        Refused: it lies outside of the file, needs a plugin to be read, or would be far larger than what is stored.
-    """
-    import h5py
-
-    *groups, name = path.split("/")
-    holder = group(parent, "/".join(groups), where) if groups else parent
-    found = _own(holder, name, where) if holder is not None and name in holder else None
-    if not isinstance(found, h5py.Dataset) or found.dtype.kind != "f" or found.shape is None:
-        raise CorruptFile(f"there are no weights {path!r} in this file", where=where)
-    plan = found.id.get_create_plist()
-    if found.external or found.is_virtual:
-        raise Refused(
-            f"this file tries to read other files: the numbers of {path!r} are elsewhere", where=where
-        )
-    if any(plan.get_filter(index)[0] not in _FILTERS for index in range(plan.get_nfilters())):
-        raise Refused(
-            f"this file tries to load a plugin: {path!r} is packed in a way of its own", where=where
-        )
-    size = int(np.prod(found.shape, dtype=object)) * found.dtype.itemsize
-    if size > _FREE + _MOST_EXPANSION * found.id.get_storage_size():
-        raise Refused(
-            f"this file is a bomb: {path!r} would be {size:,} bytes, and few of them are here", where=where
-        )
-    return torch.from_numpy(np.asarray(found[()], np.float32).copy())
-
-
-def texts(parent: Any, name: str) -> list[str]:
-    """An attribute that is a list of texts, which Keras cuts into several where it is long; empty without one."""
-    if name in parent.attrs:
-        return [text(value) for value in parent.attrs[name]]
-    found: list[str] = []
-    index = 0
-    while f"{name}{index}" in parent.attrs:
-        found += [text(value) for value in parent.attrs[f"{name}{index}"]]
-        index += 1
-    return found
-
-
-def text(value: Any) -> str:
-    """A text that HDF5 may give as bytes."""
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            self.close()
+            script = Path(__file__).with_name("hdf5_process.py")
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-P",
+                    "-W",
+                    "ignore",
+                    str(script),
+                ],  # -P: the files beside it are no packages
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "HDF5_PLUGIN_PRELOAD": "::", "OMP_NUM_THREADS": "1"},  # no plugins
+            )
+        return self._process
 
 
-def _own(parent: Any, name: str, where: Path) -> Any:
-    """A member of a group that is in this very file.
+def _answer(pipe: IO[bytes]) -> tuple[dict[str, Any], bytes]:
+    header: dict[str, Any] = json.loads(_exactly(pipe, int.from_bytes(_exactly(pipe, 8), "little")))
+    sizes = [math.prod(shape) for shape in header.get("arrays", {}).values()]
+    return header, _exactly(pipe, 4 * sum(sizes))
 
-    Raises:
-        Refused: it is a link to elsewhere.
-    """
-    import h5py
 
-    link = parent.get(name, getclass=True, getlink=True)
-    if link is not h5py.HardLink:
-        raise Refused(f"this file tries to read other places: {name!r} is a link", where=where)
-    return parent[name]
+def _exactly(pipe: IO[bytes], count: int) -> bytes:
+    content = pipe.read(count)
+    if len(content) < count:
+        raise EOFError("the process has died")
+    return content
+
+
+_READER = _Reader()
+atexit.register(_READER.close)

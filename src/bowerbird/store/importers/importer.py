@@ -11,9 +11,6 @@ from torch import Tensor
 
 from bowerbird.base.errors import CorruptFile
 
-TEXT_BEGINS = "<s>"
-"""The symbol of a token that begins and ends texts."""
-
 
 @dataclass(frozen=True)
 class Foreign:

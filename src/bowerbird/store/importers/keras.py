@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -15,25 +16,35 @@ from bowerbird.store.importers import archive, hdf5
 from bowerbird.store.importers.importer import Foreign, Importer
 from bowerbird.store.importers.keras_config import Described, layers_of, parse
 from bowerbird.store.importers.keras_network import CELLS, network
-from bowerbird.store.importers.symbols import beside
+from bowerbird.store.importers.symbols import TOLD, TOLD_NOTE, beside, told_symbols
 
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
 _MOST_CONFIG = 1 << 24
+_MOST_ARRAYS = 4
 _ROOTS = ("layers", "_layer_checkpoint_dependencies")
 """Where the layers' weights are, by Keras 3 and by 2.12 to 2.15."""
 
 
 def read(path: Path) -> Foreign:
     with archive.opened(path) as members:
-        described = parse(archive.content(members, CONFIG, _MOST_CONFIG), path)
-        stored = archive.content(members, WEIGHTS)
-    layers = layers_of(described, path)
+        layers = layers_of(parse(archive.content(members, CONFIG, _MOST_CONFIG), path), path)
+        content = archive.content(members, WEIGHTS)
+        told = archive.content(members, TOLD, _MOST_CONFIG) if TOLD in members.namelist() else None
+    with tempfile.TemporaryDirectory() as folder:
+        stored = Path(folder) / WEIGHTS
+        stored.write_bytes(content)
+        arrays = hdf5.read(stored, path).arrays
     places = _places(layers)
-    with hdf5.opened(stored, path) as root:
-        return network(
-            "keras", layers, lambda layer: _arrays(root, places[layer.name], path), beside(path), path
-        )
+    symbols = told_symbols(told) if told is not None else None
+    found = network(
+        "keras",
+        layers,
+        lambda layer: _arrays(arrays, places[layer.name], path),
+        symbols or beside(path),
+        path,
+    )
+    return replace(found, notes=(*found.notes, TOLD_NOTE)) if symbols else found
 
 
 def _places(layers: Sequence[Described]) -> dict[str, str]:
@@ -55,11 +66,13 @@ def _snake_case(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", spaced).lower()
 
 
-def _arrays(root: Any, place: str, where: Path) -> list[Tensor]:
+def _arrays(stored: Mapping[str, Tensor], place: str, where: Path) -> list[Tensor]:
     for top in _ROOTS:
-        found = hdf5.group(root, f"{top}/{place}/vars", where)
-        if found is not None:
-            return [hdf5.array(found, str(number), where) for number in range(len(found))]
+        path = f"{top}/{place}/vars"
+        if f"{path}/0" in stored:
+            return [
+                stored[f"{path}/{number}"] for number in range(_MOST_ARRAYS) if f"{path}/{number}" in stored
+            ]
     raise CorruptFile(f"the weights of {place} are not in this file", where=where)
 
 

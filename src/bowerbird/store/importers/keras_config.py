@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ _CODE = {
 _FUNCTION_MODULES = ("builtins", "keras.activations", "keras.losses", "keras.metrics", "keras.initializers",
                      "keras.regularizers", "keras.constraints", "keras.ops")  # fmt: skip
 _OWN_PACKAGES = ("keras", "bowerbird")
+_STEP = "bowerbird"
+_CARRYING = ("Reshape", "Cropping1D", "Concatenate")
 _HINT = "do not open it with anything; ask its maker for the weights alone"
 _MOST_VALUES = 1_000_000
 
@@ -126,7 +128,13 @@ def layers_of(model: Any, where: Path) -> list[Described]:
             where=where,
             hint="save it from a Sequential or functional model",
         )
-    return [_described(row, where) for row in rows]
+    layers = [_described(row, where) for row in rows]
+    return _row_of_step(layers) if isinstance(config, dict) and config.get("name") == _STEP else layers
+
+
+def _row_of_step(layers: list[Described]) -> list[Described]:
+    """The layers of one step as our own export writes it, states in and out, without what only carries the states."""
+    return [replace(layer, reads=frozenset()) for layer in layers if layer.kind not in _CARRYING]
 
 
 def _described(row: Any, where: Path) -> Described:

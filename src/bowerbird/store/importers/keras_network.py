@@ -159,7 +159,7 @@ def _check_activation(layer: Described, known: tuple[str, ...], key: str, where:
 
 
 def _notes(layers: Sequence[Described]) -> tuple[str, ...]:
-    for layer in layers:
+    for layer in layers[:2]:  # what is read first: the input and its embedding
         config: Any = layer.config
         shape = config.get("batch_shape") or config.get("batch_input_shape")
         length = shape[1] if isinstance(shape, list) and len(shape) > 1 else config.get("input_length")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,13 @@ from bowerbird.base.errors import DataError
 from bowerbird.base.files import read_json
 
 Symbols = tuple[str | None, ...]
+TEXT_BEGINS = "<s>"
+"""The symbol of a token that begins and ends texts."""
+TOLD = "bowerbird.json"
+"""What our own exports call what they tell of their tokens."""
+TOLD_NOTE = (
+    "Of the export's own tokens those of speakers and of halves of bytes are made anew, for it tells no more."
+)
 _GAPS = 16
 """Numbers that a table may leave out: for padding, the unknown and the like."""
 
@@ -39,6 +47,19 @@ def beside(path: Path) -> Symbols | None:
         if path.with_name(name).is_file():
             return read_symbols(path.with_name(name))
     return None
+
+
+def told_symbols(text: str | bytes) -> Symbols | None:
+    """The symbols that one of our own exports tells, the token that begins documents among them."""
+    try:
+        told = json.loads(text)
+        symbols = as_symbols(told["symbols"])
+        start = int(told["metadata"]["bowerbird.start_token"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if symbols is None or not 0 <= start < len(symbols):
+        return None
+    return (*symbols[:start], TEXT_BEGINS, *symbols[start + 1 :])
 
 
 def as_symbols(value: Any) -> Symbols | None:
