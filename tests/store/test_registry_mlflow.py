@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -324,6 +325,36 @@ def test_looking_makes_no_database(tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_database_is_made_whole_by_whoever_is_first_and_nothing_is_said_of_it(
+    tmp_path: Path, bundles: list[Bundle]
+) -> None:
+    code = (
+        "import sys; from pathlib import Path; from bowerbird.store.registry.mlflow import open_mlflow\n"
+        "space, model, digest, name = sys.argv[1:]\n"
+        "open_mlflow('', Path(space)).publish(name, Path(model), digest)\n"
+        "from mlflow.telemetry.client import get_telemetry_client; assert get_telemetry_client() is None"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "space")]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    running = [
+        subprocess.Popen(
+            [*command, str(path), digest, f"name{number}"],
+            env=environment,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            text=True,
+        )
+        for number, (path, digest) in enumerate(bundles)
+    ]
+    assert [process.communicate()[1] for process in running] == ["", "", ""]
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert len(open_mlflow("", tmp_path / "space").versions()) == 3
+    names = {path.name for path in (tmp_path / "space").iterdir()}
+    assert names == {"mlflow.db", ".mlflow.db.lock", "mlflow-artifacts"}
+    assert not (tmp_path / "mlruns").exists()
 
 
 def test_a_file_that_is_no_database_is_damage(tmp_path: Path, bundles: list[Bundle]) -> None:
