@@ -128,6 +128,7 @@ def test_a_difference_of_versions_is_of_what_was_kept_with_them(
     shown = bowerbird("diff", "poems@1", "poems@2")
     assert shown.code == 0
     assert "model.width" in shown.out
+    assert f"{bb.load(wide).parameters}" in shown.out
     assert "valid_bits_per_byte" in shown.out
 
 
