@@ -256,7 +256,7 @@ def publish(
 
     space = workspace or Workspace()
     found = _model(model, space)
-    parent = found.bundle.manifest["lineage"]["parent"]
+    parent = found.bundle.manifest["lineage"].get("parent")
     about = known(found, space)
     run = run_of(found.bundle.path)
     if run:

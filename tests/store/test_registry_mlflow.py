@@ -154,19 +154,26 @@ def test_versions_that_others_put_into_mlflow_are_left_alone(
     assert len(registry.log("poems")) == 2
 
 
+RECORD_TOLD = {"format": 1, "when": "2026-01-01T00:00:00.000000Z", "who": "a@b", "why": None, "scores": {}}
+DAMAGE: list[dict[str, Any]] = [
+    {"format": 99},
+    {"format": None},
+    {"scores": None},
+    {"scores": {"a": "x"}},
+    {"scores": {"a": float("nan")}},
+    {"scores": {"a": 10**400}},
+    {"when": "yesterday"},
+    {"when": "9999-12-31T23:59:59.999999Z"},
+    {"when": 3},
+    {"who": 3},
+    {"why": 3},
+]
+
+
 @pytest.mark.parametrize(
     "record",
-    [
-        "",
-        "{",
-        "[]",
-        "{}",
-        '{"format": 99}',
-        '{"format": 1, "when": "2026-01-01T00:00:00.000000Z", "who": "a@b", "why": null, "scores": {"a": "x"}}',
-        '{"format": 1, "when": "yesterday", "who": "a@b", "why": null, "scores": {}}',
-        '{"format": 1, "when": "2026-01-01T00:00:00.000000Z", "who": 3, "why": null, "scores": {}}',
-        "[" * 50_000,
-    ],
+    ["", "{", "[]", "{}", "[" * 50_000, *(json.dumps(RECORD_TOLD | change) for change in DAMAGE)],
+    ids=lambda record: record[:30] or "empty",
 )
 def test_a_damaged_record_is_named(registry: MlflowRegistry, bundles: list[Bundle], record: str) -> None:
     registry.publish("poems", *bundles[0])

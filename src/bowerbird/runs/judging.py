@@ -94,9 +94,9 @@ def own_dataset(model: Model, workspace: Workspace) -> Dataset:
     Raises:
         NotFound: nobody here knows where it is.
     """
-    digest = model.bundle.manifest["lineage"]["dataset"]
+    digest = model.bundle.manifest["lineage"].get("dataset")
     run = run_of(model.bundle.path)
-    place = run.record["dataset"]["path"] if run else workspace.find_dataset(digest)
+    place = run.record["dataset"]["path"] if run else workspace.find_dataset(str(digest))
     if place is None or not Path(place).exists():
         raise NotFound(
             "the dataset this model learnt from is not known here",
