@@ -14,6 +14,7 @@ from tests.conftest import TINY, Ran
 import bowerbird as bb
 from bowerbird.base.errors import NotFound
 from bowerbird.runs.run import Run
+from bowerbird.store.bundle import write_bundle
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,27 @@ def test_a_bundle_that_nobody_knows_is_published_without_scores(tiny_run: Path, 
     assert found.origin == {"dataset": bb.load(tiny_run).bundle.manifest["lineage"]["dataset"]}
 
 
+def test_a_bundle_without_data_of_its_own_names_what_it_was_made_of(
+    tiny_run: Path, tmp_path: Path, bowerbird: Callable[..., Ran]
+) -> None:
+    first = bb.publish(tiny_run, "poems")
+    source = bb.load(tiny_run).bundle
+    kept = {key: value for key, value in source.manifest.items() if key not in ("format", "files", "digest")}
+    write_bundle(
+        tmp_path / "made",
+        {**kept, "lineage": {"made_of": first.digest}},
+        weights=source.weights(),
+        partners={},
+        codec_files=source.codec_files(),
+        card="# made",
+    )
+    told = json.loads(bowerbird("inspect", tmp_path / "made", "--json").out)
+    assert [link["what"] for link in told["chain"]] == ["bundle", "made_of"]
+    assert (told["chain"][1]["digest"], told["chain"][1]["name"]) == (first.digest, "poems@1")
+    assert bb.publish(tmp_path / "made", "poems").version == 2
+    assert rows(bb.diff("poems@1", "poems@2"), "data")["dataset"] == (first.origin["dataset"], None)
+
+
 def test_a_difference_names_settings_data_and_scores(tiny_run: Path, wide: Path) -> None:
     found = bb.diff(tiny_run, wide)
     config = rows(found, "config")
@@ -128,6 +150,7 @@ def test_a_difference_of_versions_is_of_what_was_kept_with_them(
     shown = bowerbird("diff", "poems@1", "poems@2")
     assert shown.code == 0
     assert "model.width" in shown.out
+    assert f"{bb.load(wide).parameters}" in shown.out
     assert "valid_bits_per_byte" in shown.out
 
 

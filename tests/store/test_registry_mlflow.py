@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -153,19 +154,26 @@ def test_versions_that_others_put_into_mlflow_are_left_alone(
     assert len(registry.log("poems")) == 2
 
 
+RECORD_TOLD = {"format": 1, "when": "2026-01-01T00:00:00.000000Z", "who": "a@b", "why": None, "scores": {}}
+DAMAGE: list[dict[str, Any]] = [
+    {"format": 99},
+    {"format": None},
+    {"scores": None},
+    {"scores": {"a": "x"}},
+    {"scores": {"a": float("nan")}},
+    {"scores": {"a": 10**400}},
+    {"when": "yesterday"},
+    {"when": "9999-12-31T23:59:59.999999Z"},
+    {"when": 3},
+    {"who": 3},
+    {"why": 3},
+]
+
+
 @pytest.mark.parametrize(
     "record",
-    [
-        "",
-        "{",
-        "[]",
-        "{}",
-        '{"format": 99}',
-        '{"format": 1, "when": "2026-01-01T00:00:00.000000Z", "who": "a@b", "why": null, "scores": {"a": "x"}}',
-        '{"format": 1, "when": "yesterday", "who": "a@b", "why": null, "scores": {}}',
-        '{"format": 1, "when": "2026-01-01T00:00:00.000000Z", "who": 3, "why": null, "scores": {}}',
-        "[" * 50_000,
-    ],
+    ["", "{", "[]", "{}", "[" * 50_000, *(json.dumps(RECORD_TOLD | change) for change in DAMAGE)],
+    ids=lambda record: record[:30] or "empty",
 )
 def test_a_damaged_record_is_named(registry: MlflowRegistry, bundles: list[Bundle], record: str) -> None:
     registry.publish("poems", *bundles[0])
@@ -324,6 +332,36 @@ def test_looking_makes_no_database(tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_database_is_made_whole_by_whoever_is_first_and_nothing_is_said_of_it(
+    tmp_path: Path, bundles: list[Bundle]
+) -> None:
+    code = (
+        "import sys; from pathlib import Path; from bowerbird.store.registry.mlflow import open_mlflow\n"
+        "space, model, digest, name = sys.argv[1:]\n"
+        "open_mlflow('', Path(space)).publish(name, Path(model), digest)\n"
+        "from mlflow.telemetry.client import get_telemetry_client; assert get_telemetry_client() is None"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "space")]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    running = [
+        subprocess.Popen(
+            [*command, str(path), digest, f"name{number}"],
+            env=environment,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            text=True,
+        )
+        for number, (path, digest) in enumerate(bundles)
+    ]
+    assert [process.communicate()[1] for process in running] == ["", "", ""]
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert len(open_mlflow("", tmp_path / "space").versions()) == 3
+    names = {path.name for path in (tmp_path / "space").iterdir()}
+    assert names == {"mlflow.db", ".mlflow.db.lock", "mlflow-artifacts"}
+    assert not (tmp_path / "mlruns").exists()
 
 
 def test_a_file_that_is_no_database_is_damage(tmp_path: Path, bundles: list[Bundle]) -> None:

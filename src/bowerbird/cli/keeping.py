@@ -114,7 +114,11 @@ def diff(model: str, other: str, *, output: Output = OUTPUT) -> None:
     from bowerbird import lifecycle
 
     found = lifecycle.diff(model, other, workspace=space(output))
+    first, second = found["models"]
     rows = [
+        (key, first[key], second[key], "-") for key in ("step", "parameters") if first[key] != second[key]
+    ]
+    rows += [
         (
             row.get("key") or row["name"],
             _value(row["first"]),

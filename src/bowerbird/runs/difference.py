@@ -33,7 +33,7 @@ def difference(one: tuple[Model, Known], other: tuple[Model, Known], workspace: 
 def _told(model: Model) -> dict[str, Any]:
     manifest = model.bundle.manifest
     told = {"model": model.name, "digest": model.digest, "kind": model.kind.name, "step": manifest["step"]}
-    return {**told, "parent": manifest["lineage"]["parent"], "parameters": model.parameters}
+    return {**told, "parent": manifest["lineage"].get("parent"), "parameters": model.parameters}
 
 
 def _settings(model: Model) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def _data(model: Model, workspace: Workspace) -> dict[str, Any]:
     """What it learnt from: the digest, how it is written down, and its size where the dataset is still known."""
     manifest = model.bundle.manifest
     told: dict[str, Any] = {
-        "dataset": manifest["lineage"]["dataset"],
+        "dataset": manifest["lineage"].get("dataset"),
         "structure": model.structure,
         "codec": {"name": model.codec.name, "vocab_size": model.codec.vocab_size},
         "normaliser": manifest["normaliser"],

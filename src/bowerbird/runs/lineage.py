@@ -24,7 +24,8 @@ class Known:
 
 def known(model: Model, workspace: Workspace, version: Version | None = None) -> Known:
     """What the model's run tells of it; else what was kept when it was published, as `version` or another."""
-    data = {"dataset": str(model.bundle.manifest["lineage"]["dataset"])}
+    told = model.bundle.manifest["lineage"]
+    data = {"dataset": str(told["dataset"])} if told.get("dataset") else {}
     run = run_of(model.bundle.path)
     if run is not None:
         return Known(known_scores(model), {**data, "run": str(run.record["digest"])})
@@ -43,18 +44,23 @@ def published(digest: str, workspace: Workspace) -> Version | None:
 def chain(model: Model, workspace: Workspace, version: Version | None = None) -> list[dict[str, Any]]:
     """What a model came from, step by step: `[{what, digest, name}]`, from its data to its oldest known parent.
 
-    `what` is dataset, run, bundle, version, and parent once for each; `name` is a path or NAME@VERSION, or None
-    where only the digest is known.
+    `what` is dataset, run, bundle, version, made_of (the model that this one is in fewer bits), and parent once for
+    each; what is not known is left out. `name` is a path or NAME@VERSION, or None where only the digest is known.
     """
-    origin = known(model, workspace, version).origin
+    told, origin = model.bundle.manifest["lineage"], known(model, workspace, version).origin
     run = run_of(model.bundle.path)
-    links = [_link("dataset", origin["dataset"], workspace.find_dataset(origin["dataset"]))]
+    links = []
+    if "dataset" in origin:
+        links.append(_link("dataset", origin["dataset"], workspace.find_dataset(origin["dataset"])))
     if "run" in origin:
         links.append(_link("run", origin["run"], run.path if run else None))
     links.append(_link("bundle", model.digest, model.bundle.path))
     if version is not None:
         links.append(_link("version", version.digest, _named(version)))
-    parent, seen = model.bundle.manifest["lineage"]["parent"], {model.digest}
+    if told.get("made_of"):
+        found = published(told["made_of"], workspace)
+        links.append(_link("made_of", told["made_of"], _named(found) if found else None))
+    parent, seen = told.get("parent"), {model.digest}
     while parent and parent not in seen:
         seen.add(parent)
         found = published(parent, workspace)
@@ -67,5 +73,5 @@ def _named(version: Version) -> str:
     return f"{version.name}@{version.version}"
 
 
-def _link(what: str, digest: str, name: object) -> dict[str, Any]:
-    return {"what": what, "digest": digest, "name": None if name is None else str(name)}
+def _link(what: str, digest: object, name: object) -> dict[str, Any]:
+    return {"what": what, "digest": str(digest), "name": None if name is None else str(name)}

@@ -34,6 +34,7 @@ _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # what someone publishes is told to nobody
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # what fails is raised, and told by us
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for results
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # the default of 7 takes minutes to say that a server is not there
 }
 _BUSY = ("Giving up after", "IntegrityError", "database is locked", "deadlock")

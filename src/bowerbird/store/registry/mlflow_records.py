@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def _record(entry: Any, where: str) -> dict[str, Any]:
     record = _read(entry.tags.get(RECORD, ""), what, where)
     check_format(record.get("format"), FORMAT, f"version ({what})", where)
     scores, reason = record.get("scores"), record.get("why", 0)
-    right = isinstance(scores, dict) and all(isinstance(value, int | float) for value in scores.values())
+    right = isinstance(scores, dict) and all(_is_number(value) for value in scores.values())
     right = right and isinstance(record.get("who"), str) and isinstance(reason, str | None)
     if not right or not _is_moment(record.get("when")):
         raise CorruptFile(f"the record of {what} is damaged", where=where)
@@ -152,11 +153,19 @@ def _entry(
     return {**told, "alias": alias, "version": number, "previous": None, "why": why}
 
 
+def _is_number(value: Any) -> bool:
+    """Whether it is a number that a float can hold."""
+    try:
+        return isinstance(value, int | float) and isfinite(value)
+    except OverflowError:
+        return False
+
+
 def _is_moment(when: Any) -> bool:
     """Whether it is a time as `now` writes it, so that the order of the texts is that of the times."""
     if not isinstance(when, str) or len(when) != 27 or not when.endswith("Z"):
         return False
     try:
-        return datetime.fromisoformat(when) is not None
+        return datetime.fromisoformat(when).year < 9999  # there must be moments after it
     except ValueError:
         return False
