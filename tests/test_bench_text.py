@@ -16,6 +16,7 @@ import torch
 from bowerbird.data.dataset import Dataset
 from text_bench.plain_lstm import PlainLSTM
 from text_bench.scoring import lstm_scores, scored_windows, touched_bytes, transformer_scores
+from text_bench.training import PlainLSTMPupil, learn
 from text_bench.transformer import CONTEXT, CachedReader, Transformer
 
 VOCABULARY = 30
@@ -73,6 +74,17 @@ def test_scores_pay_for_every_byte_and_token_once(tiny_dataset: Path) -> None:
             paid.tokens == dataset.info["splits"]["valid"]["tokens"]
         )  # a given marker in, an end marker out
         assert paid.nats == pytest.approx(paid.tokens * math.log(size), rel=1e-5)
+
+
+def test_a_baseline_learns_by_the_clock_and_keeps_its_best(tiny_dataset: Path) -> None:
+    dataset = Dataset.open(tiny_dataset)
+    pupil = PlainLSTMPupil(dataset, 1)
+    found = learn(pupil, 0.6)
+    assert found.steps > 0
+    assert found.finite
+    assert found.best == min(bits for _, bits in found.curve) < found.curve[0][1]
+    PlainLSTM(dataset.codec.vocab_size).load_state_dict(found.weights)
+    assert learn(PlainLSTMPupil(dataset, 1), 0.05, evaluate=False).weights == {}
 
 
 def flat(network: torch.nn.Module) -> torch.nn.Module:

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bowerbird.models.gan import GANConfig, Generator
 from bowerbird.sampling import images
-from bowerbird.sampling.images import TILE, ImageJob, ImageSession, latent, latents, walk
+from bowerbird.sampling.images import SMALLER, TILE, ImageJob, ImageSession, latent, latents, pictures, walk
 from bowerbird.sampling.session import run_all
 
 SIZE, CLASSES = 12, 3
@@ -85,6 +86,72 @@ def test_company_changes_no_bit_of_a_picture(drawing: Drawing, slots: int) -> No
         assert np.array_equal(one, other)
         assert np.array_equal(one, last)
     assert len({one.tobytes() for one in alone}) == len(jobs)
+
+
+class Rounding(nn.Module):
+    """A generator whose last digits depend on how many pictures it makes together, but for some numbers of them."""
+
+    def __init__(self, *alike: int) -> None:
+        super().__init__()
+        self.level = nn.Parameter(torch.zeros(()))
+        self.alike, self.asked = alike, list[int]()
+
+    def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        self.asked.append(len(z))
+        off = 0.0 if len(z) in self.alike else 1e-6
+        return (z[:, :1, None, None] / 8 + self.level + off).expand(-1, 1, 2, 2)
+
+
+def noise_of(count: int) -> NDArray[np.float32]:
+    return np.stack([latent(seed, SIZE) for seed in range(100, 100 + count)])
+
+
+@pytest.mark.parametrize(
+    ("alike", "sizes"),
+    [
+        ((16,), {1: 16, 3: 16, 9: 16}),
+        ((4, 16), {1: 4, 4: 4, 5: 16}),
+        ((1, 2, 4, 8, 16), {1: 1, 2: 2, 3: 4, 8: 8, 9: 16}),
+    ],
+)
+def test_fewer_are_computed_together_only_where_no_bit_differs(
+    alike: tuple[int, ...], sizes: dict[int, int]
+) -> None:
+    network = Rounding(*alike)
+    pictures(network, noise_of(1), None)
+    assert network.asked == [TILE], "the first time nothing is tried"
+    pictures(network, noise_of(1), None)
+    for count, size in sizes.items():
+        network.asked.clear()
+        pictures(network, noise_of(count), None)
+        assert network.asked == [size]
+    network.asked.clear()
+    pictures(network, noise_of(TILE + 1), None)
+    assert network.asked == [TILE, sizes[1]]
+
+
+def test_other_threads_are_tried_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Rounding(*SMALLER, TILE)
+    for _ in range(3):
+        pictures(network, noise_of(1), None)
+    assert network.asked[-1] == 1
+    threads = torch.get_num_threads() + 1
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    pictures(network, noise_of(1), None)
+    assert network.asked[-1] == TILE
+
+
+@pytest.mark.parametrize("shape", ["conv", "residual"])
+def test_a_picture_of_our_generators_is_the_same_in_every_number(shape: str) -> None:
+    torch.manual_seed(2)
+    network = Generator(GANConfig.model_validate({"shape": shape, "latent": SIZE, "width": 32}))
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, std=0.1)
+    noise = noise_of(TILE + 9)
+    together = pictures(network, noise, None)
+    for count in (1, 1, 1, 2, 3, 5, 9, TILE + 1):
+        assert np.array_equal(pictures(network, noise[:count], None), together[:count])
 
 
 def test_a_film_is_made_of_the_pictures_on_its_way(drawing: Drawing) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -17,7 +18,9 @@ from torch import Tensor, nn
 from bowerbird.sampling.session import Chunk
 
 TILE = 16
-"""Pictures computed together, always so many: a product of another shape may round otherwise."""
+"""Pictures computed together. A product of another shape may round otherwise: a picture is what it is among so many."""
+SMALLER = (1, 2, 4, 8)
+"""Pictures that may be computed together where their bits are found to be those of a tile."""
 MOST_FRAMES = 1024
 """Of one step, unless a single request wants more."""
 
@@ -69,24 +72,80 @@ def latents(job: ImageJob, size: int) -> NDArray[np.float32]:
 def pictures(
     network: nn.Module, noise: NDArray[np.float32], labels: NDArray[np.int64] | None
 ) -> NDArray[np.uint8]:
-    """(N, H, W, C) from (N, Z) latents and (N,) classes, in tiles of `TILE` so that company changes nothing."""
+    """(N, H, W, C) from (N, Z) latents and (N,) classes, in tiles of `TILE` so that company changes nothing.
+
+    Fewer are computed together where that has been found to give the same bits.
+    """
     network.eval()
     device = next(network.parameters()).device
     made = []
     for start in range(0, len(noise), TILE):
-        part = _tile(noise[start : start + TILE]).to(device)
-        classes = None if labels is None else _tile(labels[start : start + TILE]).to(device)
-        values = network(part, classes)[: len(noise) - start].float()
+        rows = noise[start : start + TILE]
+        size = (
+            TILE if len(rows) == TILE else _size_for(network, len(rows), noise.shape[1], labels is not None)
+        )
+        classes = None if labels is None else _filled(labels[start : start + TILE], size).to(device)
+        values = network(_filled(rows, size).to(device), classes)[: len(rows)].float()
         pixels = values.add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
         made.append(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
     return np.concatenate(made)
 
 
-def _tile(rows: NDArray[Any]) -> Tensor:
-    """The rows, and as many of zeros as fill the tile."""
-    full = np.zeros((TILE, *rows.shape[1:]), rows.dtype)
-    full[: len(rows)] = rows
-    return torch.from_numpy(full)
+def _filled(rows: NDArray[Any], size: int) -> Tensor:
+    """The rows, and as many of zeros as make them `size`."""
+    given = torch.from_numpy(np.ascontiguousarray(rows))
+    full = given.new_zeros((size, *given.shape[1:]))
+    full[: len(given)] = given
+    return full
+
+
+@dataclass(slots=True)
+class _Tried:
+    """What is known of a network: under which conditions, how often it made less than a tile, and what came of it."""
+
+    conditions: tuple[Any, ...]
+    times: int = 0
+    sizes: tuple[int, ...] = ()
+
+
+_TRIED: WeakKeyDictionary[nn.Module, _Tried] = WeakKeyDictionary()
+
+
+def _size_for(network: nn.Module, rows: int, latent_size: int, labelled: bool) -> int:
+    """How many to compute together for fewer than a tile: the first time a tile, for trying costs three of them."""
+    weight = next(network.parameters())
+    if weight.device.type != "cpu":
+        return TILE  # which takes a GPU no longer than one picture
+    conditions = (torch.get_num_threads(), weight.device, weight.dtype, latent_size, labelled)
+    tried = _TRIED.get(network)
+    if tried is None or tried.conditions != conditions:
+        tried = _TRIED[network] = _Tried(conditions)
+    tried.times += 1
+    if tried.times == 2:
+        tried.sizes = sizes_with_equal_bits(network, latent_size, labelled)
+    return next((size for size in tried.sizes if size >= rows), TILE)
+
+
+@torch.no_grad()
+def sizes_with_equal_bits(network: nn.Module, latent_size: int, labelled: bool) -> tuple[int, ...]:
+    """Those of `SMALLER` that give each bit of `TILE` pictures that a tile gives, on this processor and threads.
+
+    What libraries choose for a shape does not depend on the numbers, so what holds for these holds for others.
+    """
+    network.eval()
+    noise = np.stack([latent(seed, latent_size) for seed in range(TILE)])
+
+    def made(start: int, size: int) -> Tensor:
+        labels = torch.zeros(size, dtype=torch.int64) if labelled else None
+        values: Tensor = network(_filled(noise[start : start + size], size), labels)
+        return values
+
+    tile = made(0, TILE)
+    return tuple(
+        size
+        for size in SMALLER
+        if all(torch.equal(made(at, size), tile[at : at + size]) for at in range(0, TILE, size))
+    )
 
 
 class ImageSession:
