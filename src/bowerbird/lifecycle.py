@@ -292,7 +292,6 @@ def publish(
         return space.registry.publish(name, ready.path, ready.digest, **told, alias=alias, why=why)
 
 
-
 def export(
     model: Model | str | Path,
     to: str,
