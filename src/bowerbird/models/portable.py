@@ -119,7 +119,9 @@ class PortableRNN(nn.Module):
         weights = torch.where(matches, weights, 0.0)
         following = (stream_BS[:, 1:] - 1).clamp(min=0).long()
         gained = torch.zeros_like(logits_BV).scatter_add(1, following, weights)
-        likely = logits_BV.logsumexp(1, keepdim=True) - logits_BV
+        most = logits_BV.amax(1, keepdim=True)  # written out: as one operation some runtimes sum less exactly
+        whole = (logits_BV - most).exp().sum(1, keepdim=True).log() + most
+        likely = whole - logits_BV
         return logits_BV + torch.log1p(gained * likely.clamp(max=SURPRISE).exp())
 
 
