@@ -64,11 +64,12 @@ def stirred(bundle: Path, out: Path) -> Path:
 
     found = open_bundle(bundle)
     noise = torch.Generator().manual_seed(4)
+    spread = 0.03 if found.kind == "image" else 0.3  # residual blocks multiply what is too much
     weights = {}
     for name, value in found.weights().items():
         weights[name] = value
         if value.is_floating_point() and "running" not in name:
-            weights[name] = value + 0.3 * torch.randn(value.shape, generator=noise)
+            weights[name] = value + spread * torch.randn(value.shape, generator=noise)
     if found.kind != "image":
         sizes = torch.from_numpy(Model(found).codec.byte_sizes)
         weights["bias"][(sizes < 1) & (torch.arange(len(sizes)) > 0)] -= 50.0

@@ -39,13 +39,14 @@ SHOWN = ("plain lstm", "whole gru", "melody", "conv")
 GAN = ("batch_size=8", "model.width=16", "model.critic_width=4", "model.latent=8", "precision=float32")
 
 
-def cases(models: Sequence[str]) -> list[Any]:
-    """Each exporter with each model: by default the quickest of them with all, the others with two."""
+def cases(models: Sequence[str], quick: Sequence[str] = ()) -> list[Any]:
+    """Each exporter with each model. By default only `pth` does all, and those with packages of their own `quick`."""
     found = []
-    for exporter in EXPORTERS:
+    for name, exporter in EXPORTERS.items():
+        few = quick if exporter.extra else ("whole gru", "conv")
         for model in models:
-            slow = exporter == "tflite" or (exporter != "pth" and model not in ("whole gru", "conv"))
-            found.append(pytest.param(exporter, model, marks=[pytest.mark.slow] if slow else []))
+            slow = name == "tflite" or (name != "pth" and model not in few)
+            found.append(pytest.param(name, model, marks=[pytest.mark.slow] if slow else []))
     return found
 
 
@@ -122,7 +123,7 @@ def test_another_model_s_file_is_refused(name: str, model: str, model_of: Any, t
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("name", "model"), cases(SHOWN))
+@pytest.mark.parametrize(("name", "model"), cases(SHOWN, quick=("whole gru", "conv")))
 def test_the_lines_run_as_they_are_printed(name: str, model: str, model_of: Any, tmp_path: Path) -> None:
     exporter, loaded = ready(EXPORTERS[name]), model_of(model)
     told = export(exporter, seen(loaded), tmp_path / "at" / f"m{exporter.suffix}")
