@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.store.exporting import SYMBOLS, a_text, an_image, difference, greedy
 
 from bowerbird.base.errors import BowerbirdError, MissingExtra, Refused
 from bowerbird.store.exporters import keras
 from bowerbird.store.exporters.exporter import Exported, Exporter
 from bowerbird.store.exporters.keras import H5, KERAS
-from tests.store.exporting import SYMBOLS, a_text, an_image, difference, greedy
 
 pytestmark = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("keras", "h5py")), reason="Keras is not installed"

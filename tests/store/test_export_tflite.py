@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.store.exporting import a_text, an_image, difference, greedy
 
 from bowerbird.base.errors import BowerbirdError
 from bowerbird.store.exporters import tflite
 from bowerbird.store.exporters.tflite import TFLITE, environment
-from tests.store.exporting import a_text, an_image, difference, greedy
 
 CASES: list[dict[str, Any]] = [
     {},
