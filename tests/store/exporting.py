@@ -68,7 +68,8 @@ def an_image(**settings: Any) -> Exported:
     with torch.no_grad():
         for name, value in network.state_dict().items():
             if value.is_floating_point():
-                value.add_(torch.rand_like(value) * (0.5 if "running_var" in name else 0.1))
+                noise = torch.rand_like(value) if "running_var" in name else torch.randn_like(value)
+                value.add_(noise * 0.05)
     labels = (Port("labels", (), "int64"),) if config.classes else ()
     size = config.resolution
     return Exported(
