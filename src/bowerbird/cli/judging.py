@@ -267,9 +267,9 @@ def verify_resume(
     lines = show.table([_tensor(row) for row in found["tensors"]], ("tensor", "shape", "equal", "difference"))
     differing = sum(not row["equal"] for row in found["tensors"])
     verdict = "equal in every bit" if found["equal"] else f"{differing} DIFFER"
-    stops = ", ".join(map(str, found["stops"]))
+    places = ", ".join(map(str, found["stops"]))
     lines += [
-        f"{found['steps']} steps straight through, and stopped and resumed at {stops}:",
+        f"{found['steps']} steps straight through, and stopped and resumed at {places}:",
         f"{len(found['tensors'])} tensors (weights, partners, optimisers, carried state): {verdict}",
     ]
     show.result(output, dict(found), lines)

@@ -70,5 +70,7 @@ def _laid_out(value: Tensor, parameter: nn.Parameter) -> Tensor:
     if value.shape == parameter.shape and value.dtype == parameter.dtype:
         return torch.empty_like(parameter, requires_grad=False).copy_(value)
     if value.ndim:
-        raise ValueError(f"an optimiser's state is {tuple(value.shape)} where it must be {tuple(parameter.shape)}")
+        raise ValueError(
+            f"an optimiser's state is {tuple(value.shape)} where it must be {tuple(parameter.shape)}"
+        )
     return value.clone().to(parameter.device)

@@ -112,7 +112,9 @@ def _record(where: Path) -> dict[str, Any]:
         raise _damaged(where)
     wrong = [key for key, wanted in _TYPES.items() if not isinstance(record.get(key), wanted)]
     accuracy = record.get("accuracy")
-    if not isinstance(accuracy, float | int | None) or (accuracy is not None and type(record.get("judged")) is not int):
+    if not isinstance(accuracy, float | int | None) or (
+        accuracy is not None and type(record.get("judged")) is not int
+    ):
         wrong.append("accuracy")
     if wrong:
         raise CorruptFile(
