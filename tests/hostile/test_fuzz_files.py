@@ -15,7 +15,7 @@ from fuzz_bench import cases
 from fuzz_bench.cases import GOOD, Watch, counts, judge
 from fuzz_bench.readers import OURS, Target, targets
 
-CASES = 250
+CASES = 200
 SEED = 5
 
 
