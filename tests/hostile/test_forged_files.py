@@ -126,7 +126,9 @@ def test_a_link_anywhere_in_a_checkpoint_is_refused(name: str, kept: Path) -> No
         open_checkpoint(kept)
 
 
-@pytest.mark.parametrize("make", [lambda path: path.symlink_to("/etc/passwd"), os.mkfifo, os.mkdir], ids=str)
+@pytest.mark.parametrize(
+    "make", [lambda path: path.symlink_to("/etc/passwd"), os.mkfifo, os.mkdir], ids=["link", "pipe", "folder"]
+)
 def test_what_is_no_file_is_refused_though_no_manifest_names_it(
     make: Callable[[Path], None], kept: Path
 ) -> None:
