@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import venv
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,14 +93,24 @@ def write(exported: Exported, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for rows in BATCHES:
             given = tuple(_example(port, rows) for port in exported.inputs)
-            program = torch.export.export(exported.module, given)
-            torch.export.save(program, Path(folder) / f"batch_{rows}.pt2")
+            with warnings.catch_warnings():  # torch's own remarks on parts of itself that it will change
+                warnings.simplefilter("ignore", FutureWarning)
+                program = torch.export.export(exported.module, given)
+                program = program.run_decompositions({torch.ops.aten.scatter_add.default: _scattered})
+                torch.export.save(program, Path(folder) / f"batch_{rows}.pt2")
         made = Path(folder) / "model.tflite"
         command = [str(python), "-P", _SCRIPT, "convert", folder, str(made), *map(str, BATCHES)]
         run(command, {}, "this model could not be converted to TensorFlow Lite")
         with zipfile.ZipFile(made, "a") as archive:  # where its readers look for files that go with a model
             archive.writestr(TOLD, json.dumps(told(exported)))
         shutil.move(made, path)
+
+
+def _scattered(into: Tensor, dim: int, index_BM: Tensor, values_BM: Tensor) -> Tensor:
+    """`scatter_add` along the last of two dimensions, by comparing: the format has no such operation."""
+    assert dim == 1, "rows are apart"
+    same = index_BM[:, :, None] == torch.arange(into.shape[1])
+    return into + torch.where(same, values_BM[:, :, None], 0.0).sum(1)
 
 
 def _example(port: Port, rows: int) -> Tensor:
