@@ -55,31 +55,19 @@ def test_the_check_sees_what_is_open(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def dataset(poems: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     before = os.umask(0)
     try:
-        out = tmp_path_factory.mktemp("private") / "data"
-        lifecycle.prepare(poems, out)
+        out = tmp_path_factory.mktemp("private") / "run"
+        lifecycle.train(tiny_dataset, out, steps=4, settings=TINY)
     finally:
         os.umask(before)
     return out
 
 
-@pytest.fixture(scope="module")
-def run(dataset: Path) -> Path:
-    before = os.umask(0)
-    try:
-        out = dataset.with_name("run")
-        lifecycle.train(dataset, out, steps=8, settings=TINY)
-        lifecycle.evaluate(out, settings=("samples=2", "length=40"))
-    finally:
-        os.umask(before)
-    return out
-
-
-def test_a_dataset_and_a_run_are_private(dataset: Path, run: Path) -> None:
-    assert {"metrics.jsonl", "report.json", "report.html"} <= {path.name for path in run.iterdir()}
-    assert open_to_others(dataset, run) == []
+def test_a_dataset_and_a_run_are_private(tiny_dataset: Path, run: Path) -> None:
+    assert (run / "metrics.jsonl").is_file()
+    assert open_to_others(tiny_dataset, run) == []
 
 
 def test_a_published_signed_encrypted_and_decrypted_model_is_private(

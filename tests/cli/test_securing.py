@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -100,21 +99,19 @@ def test_serve_takes_only_what_the_key_signed(bowerbird: Bowerbird, run: Path, t
 
 
 def test_a_server_of_signed_models_starts_also_when_told_by_the_environment(
-    bowerbird: Bowerbird, run: Path, tmp_path: Path
+    bowerbird: Bowerbird, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert bowerbird("sign", run, "--new-key", tmp_path / "own").code == 0
-    environment = {**os.environ, "BOWERBIRD_REQUIRE_SIGNATURE": str(tmp_path / "own.pub")}
-    command = [sys.executable, "-m", "bowerbird", "serve", str(run), "--port", "0", "--json"]
-    server = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert server.stdout is not None
-        assert json.loads(server.stdout.readline())["models"] == ["run"]
-    finally:
-        server.terminate()
-        server.communicate(timeout=30)
-    assert server.returncode == 0
+    from bowerbird.serving import server
+
+    started: list[Any] = []
+    monkeypatch.setattr(server, "run", lambda app, bound, **_: started.append(app.state.engine.models))
+    monkeypatch.setenv("BOWERBIRD_REQUIRE_SIGNATURE", str(tmp_path / "own.pub"))
+    assert bowerbird("sign", "--new-key", tmp_path / "own").code == 0
+    assert bowerbird("serve", run, "--port", 0).code == 5
+    assert started == []
+    assert bowerbird("sign", run, "--key", tmp_path / "own").code == 0
+    assert bowerbird("serve", run, "--port", 0).code == 0
+    assert [list(models) for models in started] == [["run"]]
 
 
 def test_a_model_that_is_not_signed_is_not_even_read(run: Path, tmp_path: Path) -> None:
