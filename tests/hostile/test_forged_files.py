@@ -291,6 +291,15 @@ def test_a_table_that_claims_terabytes_is_refused(data: Path) -> None:
         Dataset.open(data)
 
 
+@pytest.mark.parametrize("key", ["codec", "normaliser", "kind", "files", "splits", "token_type"])
+def test_a_description_that_lacks_a_key_is_refused(key: str, data: Path) -> None:
+    told = json.loads((data / "dataset.json").read_text())
+    del told[key], told["digest"]
+    (data / "dataset.json").write_text(json.dumps(sealed(told)))
+    with pytest.raises(CorruptFile):
+        Dataset.open(data)
+
+
 def test_labels_that_no_picture_has_are_refused(tmp_path: Path) -> None:
     path = picture_dataset(tmp_path / "pictures")
     Dataset.open(path)

@@ -144,7 +144,7 @@ class Dataset:
         _check_shape(info, path / "dataset.json")
         check_listed(path, info["files"], path / "dataset.json", "dataset", _AGAIN, verify=verify)
         files = {name: (path / name).read_bytes() for name in info["files"] if name.endswith(".json")}
-        codec = load_codec(info["codec"], files)
+        codec = load_codec(info.get("codec", {}), files)
         if not suits(codec, info["kind"]):
             raise CorruptFile("this codec is not for such data", where=path / "dataset.json", hint=_AGAIN)
         try:
