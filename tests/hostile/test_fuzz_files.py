@@ -51,7 +51,9 @@ def test_what_is_damaged_is_opened_or_refused_and_nothing_else(
     assert not bad, "\n".join(
         f"--seed {SEED} --case {one.case}: {one.told}\n  {one.damage}" for one in bad[:5]
     )
-    assert counts(found)["refused"] > CASES // 2, "hardly anything was damaged"
+    # What comes from elsewhere has no digest: many a flipped weight is a weight.
+    least = CASES // 2 if target.name in {one.name for one in OURS} else CASES // 10
+    assert counts(found)["refused"] > least, "hardly anything was damaged"
 
 
 # What the cases above would be told by.

@@ -92,10 +92,14 @@ def importer_of(path: Path) -> Importer:
 
     Raises:
         NotFound: there is nothing at this path.
+        DataError: it, or something in the folder, is neither a file nor a folder, and might never end.
         UsageError: no importer reads such files.
     """
     if not path.exists():
         raise NotFound("this file is not there", where=path)
+    for one in path.iterdir() if path.is_dir() else [path]:
+        if not (one.is_file() or one.is_dir()):
+            raise DataError("this is a device, a pipe or a broken link, not a file", where=one)
     suffix = "" if path.is_dir() else path.suffix.lower()
     for importer in IMPORTERS.values():
         if suffix in importer.suffixes and (suffix or path.is_dir()):

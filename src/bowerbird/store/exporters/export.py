@@ -16,7 +16,7 @@ from typing import Any
 
 from bowerbird.base.digest import digest_file
 from bowerbird.base.errors import BowerbirdError, Refused, UsageError, storage_errors
-from bowerbird.base.files import read_json, sync, whole_folder, write_json
+from bowerbird.base.files import private_folder, read_json, sync, whole_folder, write_json
 from bowerbird.store.exporters import EXPORTERS
 from bowerbird.store.exporters.exporter import Exported, Exporter
 from bowerbird.store.exporters.parity import prove
@@ -78,8 +78,8 @@ def _folder(exporter: Exporter, exported: Exported, path: Path) -> dict[str, Any
 def _file(exporter: Exporter, exported: Exported, path: Path) -> dict[str, Any]:
     _check_free(path)
     _told(path.parent)
+    private_folder(path.parent)
     with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         with storage_errors(path):

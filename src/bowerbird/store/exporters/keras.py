@@ -144,7 +144,7 @@ def _picture_lines(exported: Exported, path: str, suffix: str) -> str:
             "from PIL import Image",
             "",
             f"z = {latent}",
-            f"picture = model.predict_on_batch({asked})[0][0]",
+            f"picture = model.predict_on_batch({asked})[0]",
             'pixels = ((picture + 1) * 127.5).round().clip(0, 255).astype("uint8").transpose(1, 2, 0)',
             'Image.fromarray(pixels.squeeze()).save("picture.png")',
             "",
