@@ -111,7 +111,8 @@ def test_a_name_that_is_not_there_is_answered_with_what_is(run: Path, workspace:
 
 
 @pytest.mark.parametrize(
-    "reference", ["", "runs/none", "../x", "~nobody/x", "x" * 5000, "a\0b", "@live", "Poems", "é"]
+    "reference",
+    ["", "runs/none", "../nothing-of-this-name", "~nobody/x", "x" * 5000, "a\0b", "@live", "Poems", "é"],
 )
 def test_a_strange_reference_is_not_found(reference: str, workspace: Workspace) -> None:
     with pytest.raises(NotFound):
