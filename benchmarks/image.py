@@ -94,18 +94,13 @@ def probe(bench: Bench, contestant: str) -> str:
 
 
 def probe_one(bench: Bench, name: str, contestant: str, way: str) -> dict[str, Any]:
-    try:
-        found, _ = bench.place.job(
-            "probe",
-            f"probe-{contestant}-{way.replace(' ', '-')}",
-            contestant=contestant,
-            dataset=bench.dataset(name),
-            way=way,
-            seconds=bench.probe_seconds,
-        )
-    except Failed as error:
-        return {"finite": False, "steps_per_second": 0.0, "failed": error.what}
-    return found
+    return bench.place.probe(
+        f"probe-{contestant}-{way.replace(' ', '-')}",
+        contestant=contestant,
+        dataset=bench.dataset(name),
+        way=way,
+        seconds=bench.probe_seconds,
+    )
 
 
 def train_all(bench: Bench) -> list[str]:

@@ -99,17 +99,12 @@ def probe(bench: Bench, text: str) -> str:
 
 
 def probe_one(bench: Bench, text: str, variant: str) -> dict[str, Any]:
-    try:
-        found, _ = bench.place.job(
-            "probe",
-            f"probe-{variant.replace(' ', '-')}",
-            dataset=bench.dataset(text, "transformer"),
-            variant=variant,
-            seconds=bench.probe_seconds,
-        )
-    except Failed as error:
-        return {"finite": False, "steps_per_second": 0.0, "failed": error.what}
-    return found
+    return bench.place.probe(
+        f"probe-{variant.replace(' ', '-')}",
+        dataset=bench.dataset(text, "transformer"),
+        variant=variant,
+        seconds=bench.probe_seconds,
+    )
 
 
 def train_all(bench: Bench) -> list[str]:

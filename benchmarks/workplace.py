@@ -130,6 +130,13 @@ class Workplace:
         answer.unlink()
         return found, child
 
+    def probe(self, log: str, **arguments: Any) -> dict[str, Any]:
+        """What the worker's job `probe` found of a way to train; of one that fails, that it makes no steps."""
+        try:
+            return self.job("probe", log, **arguments)[0]
+        except Failed as error:
+            return {"finite": False, "steps_per_second": 0.0, "failed": error.what}
+
     def kept(self, name: str, job: str, /, **arguments: Any) -> dict[str, Any]:
         """What a job found, from `NAME.json` if it was done before."""
         path = self.out / f"{name}.json"

@@ -287,7 +287,7 @@ def publish(
     run = run_of(found.bundle.path)
     if run:
         space.remember_dataset(run.record["dataset"]["digest"], Path(run.record["dataset"]["path"]))
-    with release(found, precision, weights_only, space) as ready:
+    with release(found, precision, weights_only, about.scores, space) as ready:
         told: dict[str, Any] = {"scores": ready.scores, "parent": parent, "origin": about.origin}
         return space.registry.publish(name, ready.path, ready.digest, **told, alias=alias, why=why)
 

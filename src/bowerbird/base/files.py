@@ -45,8 +45,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         Refused: `path` is taken.
     """
     path = Path(os.path.abspath(path))
-    if os.path.lexists(path):
-        raise _taken(path)
+    check_free(path)
     with _draft(path) as file:
         yield file
 
@@ -84,7 +83,7 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     path = Path(os.path.abspath(path))
     with storage_errors(path):
         if path.exists() and not replace and not (path.is_dir() and not any(path.iterdir())):
-            raise _taken(path)
+            raise taken(path)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         building = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
@@ -111,7 +110,14 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             raise
 
 
-def _taken(path: Path) -> Refused:
+def check_free(path: Path) -> None:
+    """Raises Refused where there is anything at `path`, be it a link to nothing."""
+    if os.path.lexists(path):
+        raise taken(path)
+
+
+def taken(path: Path) -> Refused:
+    """What is said where something would have to be overwritten."""
     return Refused("this place is taken and is never overwritten", where=path, hint="choose another --out")
 
 

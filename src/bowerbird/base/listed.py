@@ -10,7 +10,7 @@ from typing import Any
 from bowerbird.base.digest import digest_file
 from bowerbird.base.errors import CorruptFile
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """No separator of any system, nothing that begins with a dot, nothing too long for one."""
 
 
@@ -24,7 +24,7 @@ def check_listed(
     """
     for name, digest in listed.items():
         file = folder / name
-        if not _NAME.fullmatch(name) or file.is_symlink():
+        if not NAME.fullmatch(name) or file.is_symlink():
             raise CorruptFile(f"this {noun} names a file outside its folder", where=record)
         if not file.is_file():
             raise CorruptFile(f"a file of this {noun} is missing", where=file, hint=hint)

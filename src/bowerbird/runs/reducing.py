@@ -24,7 +24,6 @@ from bowerbird.base.errors import BowerbirdError
 from bowerbird.kinds.kind import Validation
 from bowerbird.kinds.loaded import Model
 from bowerbird.runs.judging import own_dataset
-from bowerbird.runs.lineage import known
 from bowerbird.store.bundle import write_bundle
 from bowerbird.store.precision import FULL, PRECISIONS, narrowed, widened
 from bowerbird.workspace import Workspace
@@ -46,15 +45,17 @@ class Release:
 
 
 @contextmanager
-def release(model: Model, precision: str | None, weights_only: bool, space: Workspace) -> Iterator[Release]:
-    """The model itself; or a bundle made of it, which is there until the block ends.
+def release(
+    model: Model, precision: str | None, weights_only: bool, scores: Mapping[str, float], space: Workspace
+) -> Iterator[Release]:
+    """The model itself, of which `scores` are known; or a bundle made of it, which is there until the block ends.
 
     Raises:
         UnknownName: there is no such precision.
         DataError: a weight does not fit into it.
     """
     if precision is None and not weights_only:
-        yield Release(model.bundle.path, model.digest, known(model, space).scores)
+        yield Release(model.bundle.path, model.digest, scores)
         return
     told = model.bundle.manifest.get("precision") or {}
     precision = precision or str(told.get("weights", FULL))
@@ -79,8 +80,8 @@ def release(model: Model, precision: str | None, weights_only: bool, space: Work
             codec_files=model.bundle.codec_files(),
             card=_card(model, precision, weights_only),
         )
-        scores = known(model, space).scores if precision == FULL else _scores(loss)
-        yield Release(Path(folder, "bundle"), written["digest"], scores)
+        kept = scores if precision == FULL else _scores(loss)
+        yield Release(Path(folder, "bundle"), written["digest"], kept)
 
 
 def _loss(model: Model, weights: Mapping[str, Tensor], space: Workspace) -> dict[str, Any] | None:

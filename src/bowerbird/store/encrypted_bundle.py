@@ -7,7 +7,6 @@ Inside the encryption stand the length of an index (8 bytes, big-endian), the in
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,11 @@ from typing import Any
 
 from bowerbird.base.errors import BowerbirdError, CorruptFile, DataError, NotFound, Refused
 from bowerbird.base.files import whole_file, whole_folder, write_whole
+from bowerbird.base.listed import NAME
 from bowerbird.store.bundle import MANIFEST, Bundle, open_bundle
 from bowerbird.store.encryption import WORK, Secret, decrypt, encrypt
 from bowerbird.store.signing import signature_of
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _MOST_FILES = 1000
 _MOST_SMALL = 1 << 20
 """Of the index and of the signature, in bytes."""
@@ -35,9 +34,6 @@ def encrypt_bundle(bundle: Path, out: Path, secret: Secret, *, work: int = WORK)
     """
     found = open_bundle(bundle.resolve())
     members = [found.path / name for name in sorted({MANIFEST, *found.manifest["files"]})]
-    wrong = next((path.name for path in members if not _NAME.fullmatch(path.name)), None)
-    if wrong is not None:
-        raise CorruptFile(f"no file of a bundle is called {wrong!r}", where=found.path)
     signature = signature_of(found.path)
     sizes = [path.stat().st_size for path in members]
     index: dict[str, Any] = {"files": [[path.name, size] for path, size in zip(members, sizes, strict=True)]}
@@ -144,7 +140,7 @@ def _read_index(content: _Content) -> _Index:
     if signature > _MOST_SMALL:
         raise content.damaged("its signature is too long")
     for name, _ in files:
-        if not (isinstance(name, str) and _NAME.fullmatch(name)):
+        if not (isinstance(name, str) and NAME.fullmatch(name)):
             raise content.damaged(f"no file of a bundle is called {name!r}")
     if len({name.lower() for name, _ in files}) < len(files):
         raise content.damaged("two of its files have one name")

@@ -16,7 +16,7 @@ from typing import Any
 
 from bowerbird.base.digest import digest_file
 from bowerbird.base.errors import BowerbirdError, Refused, UsageError, storage_errors
-from bowerbird.base.files import private_folder, read_json, sync, whole_folder, write_json
+from bowerbird.base.files import check_free, private_folder, read_json, sync, taken, whole_folder, write_json
 from bowerbird.store.exporters import EXPORTERS
 from bowerbird.store.exporters.exporter import Exported, Exporter
 from bowerbird.store.exporters.parity import prove
@@ -76,7 +76,7 @@ def _folder(exporter: Exporter, exported: Exported, path: Path) -> dict[str, Any
 
 
 def _file(exporter: Exporter, exported: Exported, path: Path) -> dict[str, Any]:
-    _check_free(path)
+    check_free(path)
     _told(path.parent)
     private_folder(path.parent)
     with storage_errors(path):
@@ -107,7 +107,7 @@ def _proved(exporter: Exporter, exported: Exported, building: Path, made: Path) 
 def _put(building: Path, path: Path, proof: dict[str, Any]) -> None:
     """Move what was made next to the folder it was made in: the proof first, the file itself last."""
     with _turn(path.parent):
-        _check_free(path)
+        check_free(path)
         before = _told(path.parent)
         write_json(path.parent / PARITY, {**before, path.name: proof})
         moved: list[Path] = []
@@ -138,9 +138,9 @@ def _move(file: Path, target: Path) -> bool:
     try:
         os.link(file, target)  # unlike a renaming, it never takes the place of a file
     except FileExistsError as error:
-        raise _taken(target) from error
+        raise taken(target) from error
     except OSError:  # a file system without links
-        _check_free(target)
+        check_free(target)
         os.rename(file, target)
     return True
 
@@ -178,12 +178,3 @@ def _told(folder: Path) -> dict[str, Any]:
     ):
         raise Refused("there is a file here that is not a record of exports", where=path, hint=hint)
     return told
-
-
-def _check_free(path: Path) -> None:
-    if path.exists() or path.is_symlink():
-        raise _taken(path)
-
-
-def _taken(path: Path) -> Refused:
-    return Refused("this place is taken and is never overwritten", where=path, hint="choose another --out")

@@ -6,7 +6,6 @@ generator, are built by bowerbird's network, from the description in the file.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,9 +15,8 @@ from torch import Tensor
 
 from bowerbird.base.errors import Refused
 from bowerbird.store.exporters.exporter import Exported, Runner
+from bowerbird.store.exporters.told import TOKENS, sampling
 
-CHARACTERS = 200
-"""Printed by the lines, which make as many tokens."""
 _FUSED = {"lstm": "lstm_cell", "gru": "gru_cell", "rnn": "rnn_tanh_cell"}
 """Torch's functions of one step, whose weights are laid out as ours."""
 
@@ -47,16 +45,6 @@ def architecture(exported: Exported) -> str:
     return "Generator" if exported.kind == "image" else "RNN"
 
 
-def numbers(exported: Exported, name: str) -> list[int]:
-    """Token numbers that the metadata tells, as of `banned_tokens`."""
-    return [int(number) for number in re.findall(r"\d+", exported.metadata.get(f"bowerbird.{name}", ""))]
-
-
-def first_token(exported: Exported) -> int:
-    """The token that stands before all others."""
-    return (numbers(exported, "start_token") or [0])[0]
-
-
 def greedy_lines(exported: Exported, imports: str, read: str, names: Mapping[str, str]) -> str:
     """Lines that print what is likeliest, token by token; as in sampling the first is no end.
 
@@ -67,7 +55,7 @@ def greedy_lines(exported: Exported, imports: str, read: str, names: Mapping[str
     """
     build = _torch_build if _is_torch_s_own(exported.config) else _own_build
     head, prepare, step = build(exported, names)
-    banned, ends = numbers(exported, "banned_tokens"), numbers(exported, "end_tokens")
+    tokens = sampling(exported)
     return "\n".join(
         [
             imports,
@@ -75,17 +63,17 @@ def greedy_lines(exported: Exported, imports: str, read: str, names: Mapping[str
             "",
             read,
             *prepare,
-            f"ends, banned = {ends}, {banned}",
-            f'token, text, never = torch.tensor([{first_token(exported)}]), "", banned + ends',
+            f"ends, banned = {tokens.ends}, {tokens.banned}",
+            f'token, text, never = torch.tensor([{tokens.start}]), "", banned + ends',
             "with torch.no_grad():",
-            f"    for _ in range({CHARACTERS}):",
+            f"    for _ in range({TOKENS}):",
             *(f"        {line}" for line in step),
             "        logits[:, never] = -torch.inf",
             "        token, never = logits.argmax(1), banned",
             "        if token.item() in ends:",
             "            break",
             f"        text += {names['symbols']}[token.item()]",
-            f"print(text[:{CHARACTERS}])",
+            f"print(text[:{TOKENS}])",
             "",
         ]
     )

@@ -18,15 +18,8 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 
 from bowerbird.store.exporters.exporter import Exported, Exporter, Runner
-from bowerbird.store.exporters.own_weights import (
-    CHARACTERS,
-    architecture,
-    first_token,
-    greedy_lines,
-    numbers,
-    picture_lines,
-    runner_of,
-)
+from bowerbird.store.exporters.own_weights import architecture, greedy_lines, picture_lines, runner_of
+from bowerbird.store.exporters.told import TOKENS, sampling
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -80,14 +73,14 @@ def _config(exported: Exported) -> dict[str, Any]:
 
 
 def _generation(exported: Exported) -> dict[str, Any]:
+    tokens = sampling(exported)
     told = {
-        "bos_token_id": first_token(exported),
-        "eos_token_id": numbers(exported, "end_tokens"),
+        "bos_token_id": tokens.start,
+        "eos_token_id": tokens.ends,
         "do_sample": True,
-        "max_new_tokens": CHARACTERS,
+        "max_new_tokens": TOKENS,
     }
-    banned = numbers(exported, "banned_tokens")
-    return {**told, "suppress_tokens": banned} if banned else told
+    return {**told, "suppress_tokens": tokens.banned} if tokens.banned else told
 
 
 def _card(exported: Exported) -> str:

@@ -1,4 +1,4 @@
-"""What an export tells of itself inside its file, for formats that have room for a file of ours."""
+"""What exports tell of how to sample, and what goes into a file of ours where a format has room for one."""
 
 from __future__ import annotations
 

@@ -49,6 +49,7 @@ from bowerbird.store.registry.mlflow_records import (
 )
 from bowerbird.store.registry.naming import LIVE, NAME, before, check_alias, check_name, choose, no_name
 from bowerbird.store.registry.version import Version, finite
+from bowerbird.store.signing import signature_of
 
 EXPERIMENT = "bowerbird"
 SIGNATURE = "bundle.sig"
@@ -218,7 +219,7 @@ class MlflowRegistry:
     def _upload(self, run_id: str, bundle: Path) -> None:
         """Give MLflow a bundle, and the signature that lies beside it."""
         self._client.log_artifacts(run_id, str(bundle), "bundle")
-        signature = bundle.with_name(f"{bundle.name}.sig")
+        signature = signature_of(bundle)
         if signature.is_file():
             with tempfile.TemporaryDirectory() as folder:
                 named = shutil.copyfile(signature, Path(folder) / SIGNATURE)
