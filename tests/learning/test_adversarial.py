@@ -98,7 +98,7 @@ def test_a_step_moves_both_networks_and_their_mean() -> None:
 
 
 def test_a_step_is_that_of_the_papers_written_out() -> None:
-    """Relativistic pairs with R1 + R2 (arXiv:2501.05441), one Adam step of each network, critic first."""
+    """Relativistic pairing with R1 + R2 (arXiv:2501.05441), one Adam step of each network, critic first."""
     one = learner(model={"classes": 0}, gamma=0.7)
     generator, critic = copy.deepcopy(one.generator), copy.deepcopy(one.critic)
     told = one.step(data(0), 0, 0.0)

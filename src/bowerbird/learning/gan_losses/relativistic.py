@@ -1,9 +1,8 @@
 """Relativistic pairing: a made picture need only look more real than a real one.
 
-Jolicoeur-Martineau 2018 (arXiv:1807.00734); with R1 + R2 it is R3GAN's (arXiv:2501.05441, section 2). Every made
-picture of a batch is paired with every real one, which estimates the same mean better than one pair each. And where
-both are asked for the same classes, one real picture beside each made one is always of its class: the critic would
-learn nothing of classes from such pairs (docs/log.md has what that costs).
+Jolicoeur-Martineau 2018 (arXiv:1807.00734); with R1 + R2 it is R3GAN's (arXiv:2501.05441, section 2). Here every
+made picture of a batch is paired with every real one, not only with the one beside it, whose class it was asked
+for: that was measured to be much better where there are classes (docs/log.md, 2026-11-27).
 """
 
 from __future__ import annotations
