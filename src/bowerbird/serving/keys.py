@@ -20,7 +20,15 @@ from filelock import FileLock, Timeout
 from pydantic import AfterValidator, Field, ValidationError
 
 from bowerbird.base.config import Config
-from bowerbird.base.errors import CorruptFile, NotFound, Refused, UsageError, nearest, storage_errors
+from bowerbird.base.errors import (
+    BowerbirdError,
+    CorruptFile,
+    NotFound,
+    Refused,
+    UsageError,
+    nearest,
+    storage_errors,
+)
 from bowerbird.base.files import check_format, private_folder, read_json, write_json
 from bowerbird.serving.errors import Unauthorized
 
@@ -78,9 +86,10 @@ class KeyRing:
     """
 
     def __init__(self, path: Path):
-        self.path = Path(os.path.realpath(path.expanduser()))
+        self.path = Path(os.path.abspath(path.expanduser()))
         self._seen: tuple[int, ...] | None = None
         self._keys: tuple[Key, ...] = ()
+        self._failure: BowerbirdError | None = None
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -93,19 +102,18 @@ class KeyRing:
         try:
             status = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
-            self._seen, self._keys = None, ()
+            self._seen, self._keys, self._failure = None, (), None
             return ()
-        seen = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode)
+        seen = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_mode)
         if seen != self._seen:
-            self._seen, self._keys = None, ()  # nobody gets in by what was read before, if this cannot be read
-            if os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o022:
-                raise Refused(
-                    "others may write the file of keys, and so let themselves in",
-                    where=self.path,
-                    hint=f"chmod go-w {self.path}",
-                )
-            self._keys = _read(self.path)
-            self._seen = seen
+            # Nobody gets in by what was read before if this cannot be read.
+            self._seen, self._keys, self._failure = seen, (), None
+            try:
+                self._keys = _read(self.path, status.st_mode)
+            except BowerbirdError as error:
+                self._failure = error
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)
         return self._keys
 
     def check(self, secret: str | bytes) -> Key:
@@ -178,6 +186,7 @@ class KeyRing:
         Raises:
             NotFound: there is no key of this id.
         """
+        _place(list(self.keys), key_id, self.path)  # before a folder and a lock are made for nothing
         with self._changing() as keys:
             place = _place(keys, key_id, self.path)
             if keys[place].revoked is None:
@@ -199,14 +208,25 @@ class KeyRing:
             keys = list(self.keys)
             yield keys
             told = [key.model_dump(exclude_none=True) for key in keys]
-            write_json(self.path, {"format": FORMAT, "keys": told})
+            write_json(_behind_links(self.path), {"format": FORMAT, "keys": told})
             self._seen = None
         finally:
             lock.release()
 
 
-def _read(path: Path) -> tuple[Key, ...]:
-    value = read_json(path, "file of keys")
+def _behind_links(path: Path) -> Path:
+    """Where a link leads at this moment: mounted secrets are links that move."""
+    return Path(os.path.realpath(path))
+
+
+def _read(path: Path, mode: int) -> tuple[Key, ...]:
+    if os.name == "posix" and stat.S_IMODE(mode) & 0o022:
+        raise Refused(
+            "others may write the file of keys, and so let themselves in",
+            where=path,
+            hint=f"chmod go-w {path}",
+        )
+    value = read_json(_behind_links(path), "file of keys")
     if not isinstance(value, dict) or not isinstance(value.get("keys"), list):
         raise CorruptFile("this is no file of keys", where=path, hint="bowerbird keys new NAME makes one")
     check_format(value.get("format"), FORMAT, "file of keys", path)
