@@ -18,7 +18,10 @@ from bowerbird.serving.engine import QUEUE, SLOTS, Engine
 from bowerbird.serving.errors import error_body, shape, status_code
 from bowerbird.serving.guards import Guard, json_bytes, read_json_body
 from bowerbird.serving.images import ImageBody, Images
+from bowerbird.serving.keys import KeyRing
+from bowerbird.serving.limits import LIMITS, Limits
 from bowerbird.serving.melodies import Melodies, MelodyBody
+from bowerbird.serving.origins import NO_ORIGINS, Origins
 from bowerbird.serving.page import CONTENT_SECURITY, page
 from bowerbird.serving.ticket import Ticket
 
@@ -27,7 +30,14 @@ if TYPE_CHECKING:
 
 
 def create_app(
-    models: Mapping[str, Model], *, slots: int = SLOTS, queue: int = QUEUE, local: bool = False
+    models: Mapping[str, Model],
+    *,
+    slots: int = SLOTS,
+    queue: int = QUEUE,
+    local: bool = False,
+    keys: KeyRing | None = None,
+    limits: Limits = LIMITS,
+    origins: Origins = NO_ORIGINS,
 ) -> "FastAPI":
     """An app that answers with these models; its engine is `app.state.engine` and ends with its lifespan.
 
@@ -36,6 +46,9 @@ def create_app(
         slots: samples of one model made at the same time.
         queue: samples of one model that may wait; beyond it the answer is 429.
         local: answer only when called by a name of this machine.
+        keys: who may ask; None: everybody.
+        limits: how large and how frequent requests may be.
+        origins: of web pages that may ask beside the server's own.
 
     Raises:
         MissingExtra: FastAPI is not installed.
@@ -58,7 +71,7 @@ def create_app(
 
     app = FastAPI(title="bowerbird", openapi_url=None, lifespan=lifespan)
     app.state.engine = engine
-    app.add_middleware(Guard, local=local)
+    app.add_middleware(Guard, local=local, keys=keys, limits=limits, origins=origins)
 
     def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
         return Response(json_bytes(value), status, dict(headers or {}), "application/json")
@@ -102,7 +115,7 @@ def create_app(
 
     @app.post("/v1/completions")
     async def complete(request: Request) -> Response:
-        asked = checked(await read_json_body(request))
+        asked = checked(await read_json_body(request, limits=limits))
         model = engine.model(asked.model)
         answer = await asyncio.to_thread(Answer.of, asked, model)
         ticket = engine.submit_jobs(asked.model, answer.jobs, loop=asyncio.get_running_loop())
@@ -113,7 +126,7 @@ def create_app(
 
     async def made_whole(request: Request, form: Any, ask: Any) -> Response:
         """The answer of a path that gives all at once; `ask` makes jobs of a body in its form."""
-        body = validated(await read_json_body(request), form)
+        body = validated(await read_json_body(request, limits=limits), form)
         asked = await asyncio.to_thread(ask, body, engine.model(body.model))
         ticket = engine.submit_jobs(body.model, asked.jobs, loop=asyncio.get_running_loop())
         made = await _unless_gone(request.receive, _gathered(ticket), ticket)

@@ -9,7 +9,6 @@ import json
 import logging
 import traceback
 from base64 import b64decode
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bowerbird.base.errors import BowerbirdError, Refused
@@ -25,7 +24,7 @@ from bowerbird.serving.errors import (
 )
 from bowerbird.serving.keys import Key, KeyRing
 from bowerbird.serving.limits import LIMITS, Limits
-from bowerbird.serving.origins import Headers, Origins
+from bowerbird.serving.origins import NO_ORIGINS, Headers, Origins
 from bowerbird.serving.rates import Rates
 
 if TYPE_CHECKING:
@@ -87,10 +86,7 @@ class Guard:
             a foreign Host header.
         keys: who may ask; None: everybody.
         limits: how often they may.
-        origins: of web pages that may ask beside the server's own, as `https://example.org`.
-
-    Raises:
-        UsageError: one of the origins is none.
+        origins: of web pages that may ask beside the server's own.
     """
 
     def __init__(
@@ -99,13 +95,13 @@ class Guard:
         local: bool = False,
         keys: KeyRing | None = None,
         limits: Limits = LIMITS,
-        origins: Sequence[str] = (),
+        origins: Origins = NO_ORIGINS,
     ):
         self.app = app
         self.local = local
         self.keys = keys
         self.limits = limits
-        self.origins = Origins(origins)
+        self.origins = origins
         self.rates = Rates()
         self._trouble = ""
 
@@ -190,7 +186,7 @@ class Guard:
             key = self.keys.check(secret)
         except Unauthorized:
             raise
-        except (BowerbirdError, OSError) as error:
+        except BowerbirdError as error:
             if str(error) != self._trouble:  # once, not for every request
                 self._trouble = str(error)
                 log.error("nobody is let in: %s", error)

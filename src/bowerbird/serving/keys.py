@@ -25,6 +25,7 @@ from bowerbird.base.errors import (
     CorruptFile,
     NotFound,
     Refused,
+    StorageError,
     UsageError,
     nearest,
     storage_errors,
@@ -98,12 +99,15 @@ class KeyRing:
         Raises:
             CorruptFile: the file is damaged.
             Refused: others than its owner may write it.
+            StorageError: it may not be read.
         """
         try:
             status = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
             self._seen, self._keys, self._failure = None, (), None
             return ()
+        except OSError as error:
+            raise _unreadable(self.path) from error
         seen = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_mode)
         if seen != self._seen:
             # Nobody gets in by what was read before if this cannot be read.
@@ -112,6 +116,8 @@ class KeyRing:
                 self._keys = _read(self.path, status.st_mode)
             except BowerbirdError as error:
                 self._failure = error
+            except OSError:
+                self._failure = _unreadable(self.path)
         if self._failure is not None:
             raise self._failure.with_traceback(None)
         return self._keys
@@ -121,7 +127,7 @@ class KeyRing:
 
         Raises:
             Unauthorized: it is none of these, or revoked, or expired.
-            CorruptFile, Refused: as `keys`.
+            CorruptFile, Refused, StorageError: as `keys`.
         """
         if isinstance(secret, str):
             secret = secret.encode("utf-8", "surrogatepass")
@@ -212,6 +218,12 @@ class KeyRing:
             self._seen = None
         finally:
             lock.release()
+
+
+def _unreadable(path: Path) -> StorageError:
+    return StorageError(
+        "the file of keys may not be read", where=path, hint="its owner and the one who serves must be the same"
+    )
 
 
 def _behind_links(path: Path) -> Path:

@@ -74,6 +74,9 @@ class Origins:
         return answer
 
 
+NO_ORIGINS = Origins()
+
+
 def _checked(origin: str) -> str:
     if not _ORIGIN.fullmatch(origin):
         raise UsageError(
