@@ -5,6 +5,7 @@ What is said in them goes nowhere else: no log, no metric.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -198,7 +199,8 @@ class Feedback:
             ):
                 before = file.seek(0, os.SEEK_END)
                 try:
-                    file.write(line)
+                    if file.write(line) != len(line):
+                        raise OSError(errno.ENOSPC, "the disk is full")
                     os.fsync(file.fileno())
                 except OSError:
                     file.truncate(before)

@@ -21,7 +21,7 @@ from bowerbird.serving.shapes import COMPLETION
 def add(app: FastAPI, served: Served) -> None:
     async def complete(request: Request) -> Response:
         body = validated(await read_json_body(request, limits=served.limits), CompletionBody)
-        asked, prompts = asked_completion(body, served.limits, served.engine.room)
+        asked, prompts = asked_completion(body, served.limits, served.room)
 
         def make(model: Model, start: StreamState | None) -> Answer:
             check_kind(model, asked.model, "text", "not text")
