@@ -56,7 +56,7 @@ def create_app(
         from starlette.exceptions import HTTPException
     except ImportError as error:
         raise MissingExtra("serving", "serve") from error
-    from bowerbird.serving.routes import completions, front, images, melodies, operations, replies
+    from bowerbird.serving.routes import completions, front, images, melodies, operations, replies, sessions
     from bowerbird.serving.routes import models as models_route
 
     engine = Engine(models, slots=slots, queue=queue)

@@ -11,7 +11,6 @@ import hashlib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,64 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from bowerbird.base.config import Config
 from bowerbird.base.errors import CorruptFile, storage_errors
 from bowerbird.base.files import check_format, private, private_folder, write_whole
 from bowerbird.sampling.state import StreamState
+from bowerbird.serving.session_record import About, Key, Session
 
 FORMAT = 1
 _SUFFIX = ".safetensors"
 _CURRENT, _POINT = "state", "points"
 """The arrays of a state are called `state/...`, those of a point `points/NAME/...`."""
 
-Key = tuple[str, str]
-"""(owner, name): each owner's names are its own."""
 Signature = tuple[int, int, int]
 """Of a file's content: replaced files differ in it."""
-
-
-class PointAbout(Config):
-    """A place in a session that it can be taken back to."""
-
-    tokens: int
-    """Read up to here."""
-    characters: int
-    created: float
-    """In seconds since 1970, as all times here."""
-
-
-class About(Config):
-    """What is known of a session without its states."""
-
-    name: str
-    owner: str
-    """The id of the key that made it; empty where there are no keys."""
-    model: str
-    """The id it was asked for by."""
-    digest: str
-    """Of that model's bundle: no other model can go on from here."""
-    created: float
-    used: float
-    tokens: int = 0
-    """Read since it began, prompts and answers."""
-    characters: int = 0
-    bytes: int = 0
-    """Of its state and those of its points."""
-    points: dict[str, PointAbout] = {}
-
-    @property
-    def key(self) -> Key:
-        return self.owner, self.name
-
-
-@dataclass(frozen=True)
-class Session:
-    """A session with its states; never changed, only replaced."""
-
-    about: About
-    state: StreamState
-    points: Mapping[str, StreamState]
-    """By name, as in `about.points`."""
 
 
 class SessionFiles:
@@ -127,8 +80,10 @@ class SessionFiles:
 
     def about(self, key: Key) -> About | None:
         """Its header alone. Raises CorruptFile as `read`."""
-        path = self._path(key)
-        return _read_about(path) if path.is_file() else None
+        try:
+            return _read_about(self._path(key))
+        except FileNotFoundError:
+            return None
 
     def read(self, key: Key) -> Session:
         """Raises CorruptFile: the file is damaged, or of a newer version."""
@@ -184,7 +139,7 @@ class SessionFiles:
                     found[path] = before
                     continue
                 about = _read_about(path)
-            except (FileNotFoundError, CorruptFile):
+            except (OSError, CorruptFile):
                 continue
             if self._path(about.key) == path:
                 found[path] = signature, about
