@@ -64,6 +64,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.warming.start()
         yield
         await asyncio.to_thread(engine.close, 0.0)
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import importlib.util
 import os
-import signal
 import socket
-import threading
-from collections.abc import Callable, Generator
-from types import FrameType
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bowerbird.base.errors import BowerbirdError, MissingExtra, UsageError
@@ -20,6 +16,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 DRAIN_SECONDS = 10.0
+BACKLOG = 2048
+"""Connections that may wait to be taken."""
 
 
 def check_installed() -> None:
@@ -47,7 +45,7 @@ def listen(host: str, port: int) -> socket.socket:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((address, port))
         # Before anything slow happens: from here on no other program can take the port.
-        bound.listen(2048)
+        bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
         what = {
@@ -73,37 +71,20 @@ def run(
     *,
     on_ready: Callable[[], None],
     drain_seconds: float = DRAIN_SECONDS,
+    backlog: int = BACKLOG,
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM; then answers under way get `drain_seconds`, a second Ctrl-C none."""
+    """Serve until Ctrl-C or SIGTERM; then answers under way get `drain_seconds`, a second Ctrl-C none.
+
+    Args:
+        on_ready: is called once all models are warm.
+        backlog: connections taken in one go: few where several processes share the socket, so that each gets some.
+
+    Raises:
+        Exception: what a model raised when it was warmed.
+    """
     import uvicorn
 
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started and not self.should_exit:
-                on_ready()
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            app.state.engine.stop(drain_seconds)
-            await super().shutdown(sockets)
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Generator[None]:
-            # uvicorn's own raises the signal again when all is done, so that a polite end looks like a kill.
-            if threading.current_thread() is not threading.main_thread():
-                yield
-                return
-            numbers = (signal.SIGINT, signal.SIGTERM)
-            before = {number: signal.signal(number, self._ask_to_stop) for number in numbers}
-            try:
-                yield
-            finally:
-                for number, handler in before.items():
-                    signal.signal(number, handler)
-
-        def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
-            self.force_exit = self.should_exit and number == signal.SIGINT
-            self.should_exit = True
+    from bowerbird.serving.draining import FAREWELL_SECONDS, DrainingServer
 
     config = uvicorn.Config(
         app,
@@ -112,9 +93,12 @@ def run(
         server_header=False,
         ws="none",
         lifespan="on",
-        # The engine ends what is left at its own deadline, with an error that its asker can read.
-        timeout_graceful_shutdown=int(drain_seconds) + 2,
+        timeout_graceful_shutdown=FAREWELL_SECONDS,
         proxy_headers=False,
+        backlog=backlog,
     )
+    server = DrainingServer(config, app, on_ready, drain_seconds)
     with bound:
-        Server(config).run(sockets=[bound])
+        server.run(sockets=[bound])
+    if server.failure is not None:
+        raise server.failure
