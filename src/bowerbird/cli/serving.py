@@ -12,26 +12,50 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from bowerbird.cli import show
 from bowerbird.cli.making import space
 from bowerbird.cli.operating import OPERATING, Operating, listening
-from bowerbird.cli.options import OUTPUT, Output
+from bowerbird.cli.options import OUTPUT, SETTINGS, Output, Settings
+
+if TYPE_CHECKING:
+    from bowerbird.serving.keys import KeyRing
+    from bowerbird.serving.limits import Limits
 
 Kinds = Mapping[str, str]
 """What each model id stands for: text, melody or image."""
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Guards:
+    """Who may ask, and how they reach the server."""
+
+    keys: Path | None = None
+    """A file of keys, made by `bowerbird keys new`: only who has one may ask, from anywhere."""
+    allow_origin: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+    """A web page's origin, as https://example.org, that may ask too; may be given many times."""
+    tls_cert: Path | None = None
+    """A certificate with its chain, in PEM form: the server speaks HTTPS."""
+    tls_key: Path | None = None
+    """Its private key."""
+
+
+GUARDS = Guards()
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What is typed at the command line, as a worker process is told of it."""
+    """What was typed at the command line, as a worker process is told of it."""
 
     models: Mapping[str, str]
     """References by the id that they are asked for by."""
     require_signature: Path | None
+    guards: Guards
+    limits: Limits
     operating: Operating
     output: Output
 
@@ -41,7 +65,9 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     require_signature: Path | None = None,
+    guards: Guards = GUARDS,
     operating: Operating = OPERATING,
+    settings: Settings = SETTINGS,
     output: Output = OUTPUT,
 ) -> None:
     """Answer requests with models, over HTTP as OpenAI's API does, until Ctrl-C.
@@ -49,29 +75,43 @@ def serve(
     Example: bowerbird serve poems@live --port 8000
 
     With --json one object, {"url", "models"}, is printed once it is ready; with --metrics-port it has "metrics" too.
+    How large, how long and how often requests may be is set by --set limits.body_bytes, limits.prompt_tokens,
+    limits.output_tokens, limits.request_seconds, limits.requests_per_minute, limits.concurrent, limits.connections,
+    limits.head_seconds, limits.body_seconds and limits.write_seconds.
 
     Parameters
     ----------
     model
         Runs, bundles or names as poems, poems@live; each is asked for by this name, a folder by its own.
     host
-        An address of this machine: 127.0.0.1, ::1 or localhost.
+        An address of this machine: 127.0.0.1, ::1 or localhost; with --keys any, 0.0.0.0 for all.
     port
         The port; 0 takes any that is free.
     require_signature
         A file of a public key; nothing is served unless its owner signed every model.
     """
+    from bowerbird.base.config import resolve
+    from bowerbird.serving.guards import is_loopback
+    from bowerbird.serving.serve_config import ServeConfig
     from bowerbird.serving.server import check_installed, listen, url_of
+    from bowerbird.serving.tls import tls_context
 
     check_installed()
     operating.check()
+    limits = resolve(ServeConfig, config_file=settings.config, settings=settings.set).limits
+    tls = tls_context(guards.tls_cert, guards.tls_key) is not None
+    keys = _keys(guards, output) is not None
     with ExitStack() as ends:
-        bound = ends.enter_context(listen(host, port))
-        plan = Plan(_named(model, output), require_signature, operating, output)
+        bound = ends.enter_context(listen(host, port, keys=keys))
+        plan = Plan(_named(model, output), require_signature, guards, limits, operating, output)
+        if keys and not tls and not is_loopback(host):
+            show.warn(output, "keys and texts travel readable: give --tls-cert and --tls-key, or put TLS in front")
         metrics = None
         if operating.metrics_port is not None:
-            metrics = ends.enter_context(listen(operating.metrics_host, operating.metrics_port))
-        tell = partial(_tell, output, url_of(bound), f"{url_of(metrics)}/metrics" if metrics else None)
+            metrics = ends.enter_context(listen(operating.metrics_host, operating.metrics_port, keys=keys))
+        tell = partial(
+            _tell, output, url_of(bound, tls=tls), f"{url_of(metrics)}/metrics" if metrics else None, guards
+        )
         if operating.workers == 1:
             answer(plan, bound, metrics, on_ready=tell)
         else:
@@ -88,15 +128,28 @@ def answer(
 ) -> None:
     """Load the models and answer on a socket until it is asked to stop."""
     from bowerbird.serving.app import create_app
+    from bowerbird.serving.connections import BACKLOG
     from bowerbird.serving.metrics import Metrics
     from bowerbird.serving.metrics_port import metrics_on
-    from bowerbird.serving.server import BACKLOG, run
+    from bowerbird.serving.origins import Origins
+    from bowerbird.serving.server import run
+    from bowerbird.serving.tls import tls_context
     from bowerbird.serving.workers import TAKEN_AT_ONCE
 
-    options = plan.operating
+    guards, options = plan.guards, plan.operating
+    keys = _keys(guards, plan.output)
     metrics = Metrics()
     models = {name: _load(reference, plan, metrics) for name, reference in plan.models.items()}
-    app = create_app(models, slots=options.slots, queue=options.queue, local=True, observer=metrics)
+    app = create_app(
+        models,
+        slots=options.slots,
+        queue=options.queue,
+        local=keys is None,
+        keys=keys,
+        limits=plan.limits,
+        origins=Origins(guards.allow_origin),
+        observer=metrics,
+    )
     kinds = {name: model.kind.name for name, model in models.items()}
     with ExitStack() as ends:
         ends.enter_context(listening(app, options))
@@ -109,7 +162,9 @@ def answer(
             bound,
             on_ready=lambda: on_ready(kinds),
             drain_seconds=options.drain_seconds,
-            backlog=TAKEN_AT_ONCE if options.workers > 1 else BACKLOG,
+            limits=plan.limits,
+            tls=tls_context(guards.tls_cert, guards.tls_key),
+            taken_at_once=TAKEN_AT_ONCE if options.workers > 1 else BACKLOG,
         )
 
 
@@ -142,6 +197,25 @@ def _supervise(
             on_death=partial(forget_worker, folder),
         )
         supervisor.run(tell)
+
+
+def _keys(guards: Guards, output: Output) -> KeyRing | None:
+    """The keys that were asked for, read once, so that a wrong file is noticed now."""
+    from bowerbird.base.errors import NotFound
+    from bowerbird.serving.keys import KeyRing
+
+    if guards.keys is None:
+        return None
+    ring = KeyRing(guards.keys)
+    if not ring.path.exists():
+        raise NotFound(
+            "there is no file of keys here",
+            where=ring.path,
+            hint=f"bowerbird keys new NAME --keys {guards.keys}",
+        )
+    if not any(key.state == "valid" for key in ring.keys):
+        show.warn(output, f"nobody may ask yet: bowerbird keys new NAME --keys {guards.keys}")
+    return ring
 
 
 def _named(references: tuple[str, ...], output: Output) -> dict[str, str]:
@@ -184,7 +258,7 @@ _ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 """By kind: where to ask, and what."""
 
 
-def _tell(output: Output, url: str, metrics_url: str | None, kinds: Kinds) -> None:
+def _tell(output: Output, url: str, metrics_url: str | None, guards: Guards, kinds: Kinds) -> None:
     from bowerbird.serving.notify import tell_service_manager
 
     if output.json:
@@ -193,9 +267,11 @@ def _tell(output: Output, url: str, metrics_url: str | None, kinds: Kinds) -> No
     first = next(iter(kinds))
     path, asked = _ASKED[kinds[first]]
     body = json.dumps({"model": first, **asked}, ensure_ascii=False)
-    asking = f"curl {url}/v1/{path} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    key = " -H 'Authorization: Bearer YOUR_KEY'" if guards.keys else ""
+    trust = f" --cacert {shlex.quote(str(guards.tls_cert))}" if guards.tls_cert else ""
+    said = f"-H 'Content-Type: application/json'{key}{trust} -d {shlex.quote(body)}"
     show.note(output, f"serving {', '.join(kinds)} at {url} (open it in a browser)")
-    show.note(output, f"ask: {asking}")
+    show.note(output, f"ask: curl {url}/v1/{path} {said}")
     if metrics_url:
         show.note(output, f"metrics: {metrics_url}")
     show.note(output, "stop: Ctrl-C")

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from bowerbird.serving.exchange import Exchange
-from bowerbird.serving.server import BACKLOG
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -57,8 +56,6 @@ class DrainingServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        for bound in sockets or ():
-            bound.listen(BACKLOG)  # asyncio has made the queue as short as what it takes in one go
         self._telling = asyncio.create_task(self._tell_when_warm())
 
     async def on_tick(self, counter: int) -> bool:

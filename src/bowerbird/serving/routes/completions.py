@@ -18,7 +18,7 @@ from bowerbird.serving.served import Served
 
 def add(app: FastAPI, served: Served) -> None:
     async def complete(request: Request) -> Response:
-        asked = checked(await read_json_body(request))
+        asked = checked(await read_json_body(request, limits=served.limits))
         model = served.engine.model(asked.model)
         answer = await asyncio.to_thread(Answer.of, asked, model)
         ticket = served.engine.submit_jobs(asked.model, answer.jobs, loop=asyncio.get_running_loop())

@@ -17,7 +17,7 @@ from bowerbird.serving.served import Served
 
 async def made_whole(request: Request, served: Served, form: Any, ask: Any) -> Response:
     """The answer of such a path; `ask` makes jobs of a body in its form."""
-    body = validated(await read_json_body(request), form)
+    body = validated(await read_json_body(request, limits=served.limits), form)
     asked = await asyncio.to_thread(ask, body, served.engine.model(body.model))
     ticket = served.engine.submit_jobs(body.model, asked.jobs, loop=asyncio.get_running_loop())
     made = await unless_gone(request.receive, gathered(ticket), ticket)
