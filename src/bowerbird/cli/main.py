@@ -36,7 +36,7 @@ def build_app() -> App:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code of the contract; a fault of ours shows its traceback (1)."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
+    show.log_to_stderr()
     try:
         build_app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:

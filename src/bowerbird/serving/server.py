@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import importlib.util
 import os
-import signal
 import socket
 import ssl
-import threading
-from collections.abc import Callable, Generator
-from types import FrameType
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bowerbird.base.errors import BowerbirdError, MissingExtra, UsageError
@@ -21,8 +17,9 @@ from bowerbird.serving.guards import check_host
 from bowerbird.serving.limits import LIMITS, Limits
 
 if TYPE_CHECKING:
-    import uvicorn
     from fastapi import FastAPI
+
+    from bowerbird.serving.draining import DrainingServer
 
 DRAIN_SECONDS = 10.0
 
@@ -81,12 +78,30 @@ def run(
     drain_seconds: float = DRAIN_SECONDS,
     limits: Limits = LIMITS,
     tls: ssl.SSLContext | None = None,
+    taken_at_once: int = BACKLOG,
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM; then answers under way get `drain_seconds`, a second Ctrl-C none."""
+    """Serve until Ctrl-C or SIGTERM; then answers under way get `drain_seconds`, a second Ctrl-C none.
+
+    Args:
+        on_ready: is called once all models are warm.
+        taken_at_once: connections; few where several processes share the socket, so that each gets some.
+
+    Raises:
+        Exception: what a model raised when it was warmed.
+    """
+    server = make_server(
+        app,
+        bound,
+        on_ready=on_ready,
+        drain_seconds=drain_seconds,
+        limits=limits,
+        tls=tls,
+        taken_at_once=taken_at_once,
+    )
     with bound:
-        make_server(
-            app, bound, on_ready=on_ready, drain_seconds=drain_seconds, limits=limits, tls=tls
-        ).run()
+        server.run()
+    if server.failure is not None:
+        raise server.failure
 
 
 def make_server(
@@ -97,16 +112,17 @@ def make_server(
     drain_seconds: float = DRAIN_SECONDS,
     limits: Limits = LIMITS,
     tls: ssl.SSLContext | None = None,
-) -> uvicorn.Server:
+    taken_at_once: int = BACKLOG,
+) -> DrainingServer:
     """A server whose `run` does what the function `run` does; `should_exit = True` ends it from a thread."""
     import uvicorn
 
-    class Server(uvicorn.Server):
+    from bowerbird.serving.draining import FAREWELL_SECONDS, DrainingServer
+
+    class Server(DrainingServer):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup([])  # the sockets are ours: uvicorn would put nothing before its protocol
             self.servers.append(await self._accept())
-            if self.started and not self.should_exit:
-                on_ready()
 
         async def _accept(self) -> asyncio.Server:
             loop = asyncio.get_running_loop()
@@ -116,35 +132,15 @@ def make_server(
                 state = {**self.lifespan.state, "connection": connection}
                 return protocol(config=config, server_state=self.server_state, app_state=state, _loop=loop)
 
-            return await loop.create_server(
+            server = await loop.create_server(
                 Connections(limits, room_for(limits.connections), make).accept,
                 sock=bound,
-                backlog=BACKLOG,
+                backlog=taken_at_once,
                 ssl=tls,
                 ssl_handshake_timeout=limits.head_seconds if tls else None,
             )
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            app.state.engine.stop(drain_seconds)
-            await super().shutdown(sockets)
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Generator[None]:
-            # uvicorn's own raises the signal again when all is done, so that a polite end looks like a kill.
-            if threading.current_thread() is not threading.main_thread():
-                yield
-                return
-            numbers = (signal.SIGINT, signal.SIGTERM)
-            before = {number: signal.signal(number, self._ask_to_stop) for number in numbers}
-            try:
-                yield
-            finally:
-                for number, handler in before.items():
-                    signal.signal(number, handler)
-
-        def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
-            self.force_exit = self.should_exit and number == signal.SIGINT
-            self.should_exit = True
+            bound.listen(BACKLOG)  # asyncio has made the queue as short as what it takes in one go
+            return server
 
     config = uvicorn.Config(
         app,
@@ -155,8 +151,7 @@ def make_server(
         server_header=False,
         ws="none",
         lifespan="on",
-        # The engine ends what is left at its own deadline, with an error that its asker can read.
-        timeout_graceful_shutdown=int(drain_seconds) + 2,
+        timeout_graceful_shutdown=FAREWELL_SECONDS,
         proxy_headers=False,
     )
-    return Server(config)
+    return Server(config, app, on_ready, drain_seconds)
