@@ -149,6 +149,7 @@ def answer(
         limits=plan.limits,
         origins=Origins(guards.allow_origin),
         observer=metrics,
+        feedback=space(plan.output).root / "feedback",
     )
     kinds = {name: model.kind.name for name, model in models.items()}
     with ExitStack() as ends:

@@ -44,17 +44,30 @@ STOP_FORM: Form = {
         _NULL,
     ]
 }
-BIAS_FORM: Form = {
-    "anyOf": [
-        {
-            "type": "object",
-            "maxProperties": MOST_BIASED,
-            "propertyNames": {"pattern": f"^({_TOKEN.pattern})$"},
-            "additionalProperties": {"type": "number", "minimum": -100, "maximum": 100},
-        },
-        _NULL,
-    ]
-}
+
+
+def number_pattern(last: int) -> str:
+    """A regular expression for the numbers 0 to `last` as they are written."""
+    digits = str(last)
+    size = len(digits)
+    parts = ["[0-9]"] if size > 1 else []
+    parts += [f"[1-9][0-9]{{{length - 1}}}" for length in range(2, size)]
+    for place, digit in enumerate(digits):
+        least, rest = int(place == 0 and size > 1), size - place - 1
+        if int(digit) > least:
+            parts.append(f"{digits[:place]}[{least}-{int(digit) - 1}]" + f"[0-9]{{{rest}}}" * (rest > 0))
+    return "|".join([*parts, digits])
+
+
+def bias_form(vocab_size: int) -> Form:
+    """The JSON Schema of `logit_bias`, for a model with so many tokens."""
+    tokens: Form = {
+        "type": "object",
+        "maxProperties": MOST_BIASED,
+        "propertyNames": {"pattern": f"^({number_pattern(vocab_size - 1)})$"},
+        "additionalProperties": {"type": "number", "minimum": -100, "maximum": 100},
+    }
+    return {"anyOf": [tokens, _NULL]}
 
 
 class StreamOptions(Config):
@@ -87,7 +100,7 @@ class SampledBody(Config):
     """Send the answer as server-sent events, as it is made."""
     stream_options: StreamOptions | None = None
     """Goes with `stream` only."""
-    logit_bias: Annotated[Any, WithJsonSchema(BIAS_FORM)] = None
+    logit_bias: Annotated[Any, WithJsonSchema(bias_form(10**9))] = None
     """Added to the logits of tokens, by their numbers."""
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     """Taken off a token's logit for each time that it was made."""

@@ -12,7 +12,7 @@ from bowerbird.base.config import Config
 from bowerbird.data.markers import DOCUMENT, ROLES, plain, turn
 from bowerbird.kinds.loaded import Model
 from bowerbird.serving.answer import Prompt
-from bowerbird.serving.asked import Asked, SampledBody, check_text, sampled
+from bowerbird.serving.asked import Asked, Form, SampledBody, check_text, sampled
 from bowerbird.serving.errors import BadRequest
 from bowerbird.serving.limits import Limits
 
@@ -20,6 +20,12 @@ MOST_TOP_LOGPROBS = 20
 _DEFAULT_TOKENS = 1024
 _ROLE_OF = {"developer": "system"}
 """OpenAI's newer name."""
+
+LOGPROBS_RULE: Form = {
+    "if": {"properties": {"logprobs": {"const": True}}, "required": ["logprobs"]},
+    "else": {"properties": {"top_logprobs": {"enum": [0, None]}}},
+}
+"""`top_logprobs` goes with `logprobs` only."""
 
 Nothing = Annotated[list[Any], Field(max_length=0)]
 

@@ -14,8 +14,7 @@ from bowerbird.data.render.midi import to_midi
 from bowerbird.data.tune import parse
 from bowerbird.kinds.loaded import Model
 from bowerbird.sampling.session import FinishReason
-from bowerbird.serving.asked import MOST_SAMPLES
-from bowerbird.serving.making import check_kind, jobs_of
+from bowerbird.serving.making import MOST_MADE, check_kind, jobs_of
 from bowerbird.serving.scheduler import Job
 
 MOST_PROMPT_CHARACTERS = 20_000
@@ -28,7 +27,7 @@ class MelodyBody(Config):
 
     model: str
     prompt: str | None = Field(None, max_length=MOST_PROMPT_CHARACTERS)
-    n: int | None = Field(None, ge=1, le=MOST_SAMPLES)
+    n: int | None = Field(None, ge=1, le=MOST_MADE)
     seed: int | None = Field(None, ge=0, lt=1 << 63)
     temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False)
     top_p: float | None = Field(None, gt=0, le=1, allow_inf_nan=False)

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from bowerbird.sampling.session import FinishReason
 from bowerbird.serving.asked import validated
+from bowerbird.serving.errors import BadRequest
 from bowerbird.serving.guards import read_json_body
 from bowerbird.serving.routes.replies import left, owner_of, reply, unless_gone
 from bowerbird.serving.served import Served
@@ -22,6 +23,10 @@ async def made_whole(request: Request, served: Served, form: Any, ask: Any) -> R
     engine = served.engine
     asked = await asyncio.to_thread(ask, body, engine.model(body.model))
     request.state.model = body.model
+    if len(asked.jobs) > served.room:
+        raise BadRequest(
+            f"`n` is {len(asked.jobs)}; {served.room} is the most here", param="n", code="invalid_value"
+        )
     ticket = engine.submit_jobs(
         body.model,
         asked.jobs,
