@@ -3,6 +3,12 @@
 BowerbirdError
 ├── BadRequest          HTTP 400   a field is wrong, unknown or not supported
 ├── UnknownModel        HTTP 404   no such model is served here
+├── UnknownAnswer       HTTP 404   the asker was given no such answer lately
+├── UnknownSession      HTTP 404   the asker has no session of this name
+├── UnknownPoint        HTTP 404   the session has no point of this name
+├── SessionBusy         HTTP 409   another request goes on with the session
+├── SessionTaken        HTTP 409   the asker has a session of this name already
+├── SessionModelChanged HTTP 409   the session began on a model that is not asked here
 ├── TooLarge            HTTP 413   the body is larger than is read
 ├── TooSlow             HTTP 408   the body did not arrive in time
 ├── Unauthorized        HTTP 401   no key, or none that lets in
@@ -43,6 +49,69 @@ class UnknownModel(NotFound):
         hint = f"did you mean `{near}`? " if near else ""
         super().__init__(
             f"there is no model `{name}` here", hint=f"{hint}served here: {', '.join(known) or 'none'}"
+        )
+
+
+class UnknownAnswer(NotFound):
+    param: ClassVar[str] = "id"
+    code: ClassVar[str] = "answer_not_found"
+
+    def __init__(self, answer_id: str):
+        super().__init__(
+            f"no answer `{answer_id[:100]}` is remembered here",
+            hint="answers are remembered for a while only; give `model`, `prompt` and `text` instead of `id`",
+        )
+
+
+class UnknownSession(NotFound):
+    code: ClassVar[str] = "session_not_found"
+
+    def __init__(self, name: str):
+        super().__init__(
+            f"there is no session `{name[:100]}`", hint="GET /v1/sessions lists yours; unused ones go in time"
+        )
+
+
+class UnknownPoint(NotFound):
+    code: ClassVar[str] = "point_not_found"
+
+    def __init__(self, name: str, known: Iterable[str], *, param: str | None):
+        self.param = param
+        name, known = name[:100], sorted(known)
+        super().__init__(
+            f"this session has no point `{name}`", hint=f"its points: {', '.join(known) or 'none'}"
+        )
+
+
+class SessionBusy(BowerbirdError):
+    http_status = 409
+    param: ClassVar[str] = "session"
+    code: ClassVar[str] = "session_busy"
+
+    def __init__(self, name: str):
+        super().__init__(
+            f"another request goes on with the session `{name}`", hint="wait for its end, or fork the session"
+        )
+
+
+class SessionTaken(BowerbirdError):
+    http_status = 409
+    param: ClassVar[str] = "to"
+    code: ClassVar[str] = "session_exists"
+
+    def __init__(self, name: str):
+        super().__init__(f"there is a session `{name}` already", hint="delete it, or take another name")
+
+
+class SessionModelChanged(BowerbirdError):
+    http_status = 409
+    param: ClassVar[str] = "session"
+    code: ClassVar[str] = "session_model_changed"
+
+    def __init__(self, name: str, model_id: str):
+        super().__init__(
+            f"the session `{name}` began on another model (then `{model_id}`), and its state fits no other",
+            hint="ask that model, if it is still served, as NAME@VERSION, or begin a session of another name",
         )
 
 
