@@ -8,6 +8,7 @@ BowerbirdError
 ├── Forbidden           HTTP 403   a web page of another site, or a foreign host name
 ├── Busy                HTTP 429   the queue is full; says when to come back
 ├── Stopping            HTTP 503   the server is shutting down
+├── TimedOut            HTTP 504   it took longer than its limit, or was not read
 └── Fault               HTTP 500   ours; the log has the place, the answer does not
 """
 
@@ -73,6 +74,11 @@ class Stopping(BowerbirdError):
         super().__init__("the server is stopping")
 
 
+class TimedOut(BowerbirdError):
+    http_status = 504
+    code: ClassVar[str] = "timeout"
+
+
 class Fault(BowerbirdError):
     exit_code = 1
     http_status = 500
@@ -101,3 +107,8 @@ def shape(
 def status_code(status: int) -> str:
     """The word for a status that has no error class of ours, as `method_not_allowed`."""
     return HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_")
+
+
+def code_of(error: BowerbirdError) -> str:
+    """The word for an error, where it has none of its own the word for its status."""
+    return getattr(error, "code", None) or status_code(error.http_status)
