@@ -3,16 +3,61 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
-from collections.abc import Mapping
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from bowerbird.cli import show
 from bowerbird.cli.making import space
-from bowerbird.cli.options import OUTPUT, Output
+from bowerbird.cli.operating import OPERATING, Operating, listening
+from bowerbird.cli.options import OUTPUT, SETTINGS, Output, Settings
+
+if TYPE_CHECKING:
+    from bowerbird.serving.keys import KeyRing
+    from bowerbird.serving.limits import Limits
+
+Kinds = Mapping[str, str]
+"""What each model id stands for: text, melody or image."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Guards:
+    """Who may ask, and how they reach the server."""
+
+    keys: Path | None = None
+    """A file of keys, made by `bowerbird keys new`: only who has one may ask, from anywhere."""
+    allow_origin: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+    """A web page's origin, as https://example.org, that may ask too; may be given many times."""
+    tls_cert: Path | None = None
+    """A certificate with its chain, in PEM form: the server speaks HTTPS."""
+    tls_key: Path | None = None
+    """Its private key."""
+
+
+GUARDS = Guards()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was typed at the command line, as a worker process is told of it."""
+
+    models: Mapping[str, str]
+    """References by the id that they are asked for by."""
+    require_signature: Path | None
+    guards: Guards
+    limits: Limits
+    operating: Operating
+    output: Output
 
 
 def serve(
@@ -20,60 +65,189 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     require_signature: Path | None = None,
+    guards: Guards = GUARDS,
+    operating: Operating = OPERATING,
+    settings: Settings = SETTINGS,
     output: Output = OUTPUT,
 ) -> None:
     """Answer requests with models, over HTTP as OpenAI's API does, until Ctrl-C.
 
     Example: bowerbird serve poems@live --port 8000
 
-    With --json one object, {"url", "models"}, is printed once it is ready.
+    With --json one object, {"url", "models"}, is printed once it is ready; with --metrics-port it has "metrics" too.
+    How large, how long and how often requests may be is set by --set limits.body_bytes, limits.prompt_tokens,
+    limits.output_tokens, limits.request_seconds, limits.requests_per_minute, limits.concurrent, limits.connections,
+    limits.head_seconds, limits.body_seconds and limits.write_seconds.
 
     Parameters
     ----------
     model
         Runs, bundles or names as poems, poems@live; each is asked for by this name, a folder by its own.
     host
-        An address of this machine: 127.0.0.1, ::1 or localhost.
+        An address of this machine: 127.0.0.1, ::1 or localhost; with --keys any, 0.0.0.0 for all.
     port
         The port; 0 takes any that is free.
     require_signature
         A file of a public key; nothing is served unless its owner signed every model.
     """
-    from bowerbird.serving.app import create_app
-    from bowerbird.serving.server import check_installed, listen, run, url_of
+    from bowerbird.base.config import resolve
+    from bowerbird.serving.guards import is_loopback
+    from bowerbird.serving.serve_config import ServeConfig
+    from bowerbird.serving.server import check_installed, listen, url_of
+    from bowerbird.serving.tls import tls_context
 
     check_installed()
-    bound = listen(host, port)
-    with bound:
-        app = create_app(_loaded(model, require_signature, output), local=True)
-        url = url_of(bound)
-        run(app, bound, on_ready=lambda: _tell(output, url, app.state.engine.models))
+    operating.check()
+    limits = resolve(ServeConfig, config_file=settings.config, settings=settings.set).limits
+    tls = tls_context(guards.tls_cert, guards.tls_key) is not None
+    keys = _keys(guards, output) is not None
+    with ExitStack() as ends:
+        bound = ends.enter_context(listen(host, port, keys=keys))
+        plan = Plan(_named(model, output), require_signature, guards, limits, operating, output)
+        if keys and not tls and not is_loopback(host):
+            show.warn(output, "keys and texts travel readable: give --tls-cert and --tls-key, or put TLS in front")
+        metrics = None
+        if operating.metrics_port is not None:
+            metrics = ends.enter_context(listen(operating.metrics_host, operating.metrics_port, keys=keys))
+        tell = partial(
+            _tell, output, url_of(bound, tls=tls), f"{url_of(metrics)}/metrics" if metrics else None, guards
+        )
+        if operating.workers == 1:
+            answer(plan, bound, metrics, on_ready=tell)
+        else:
+            _supervise(plan, bound, metrics, tell)
     show.note(output, "stopped")
 
 
-def _loaded(references: tuple[str, ...], key: Path | None, output: Output) -> dict[str, Any]:
-    """Models by id: the reference for a published one, the folder's name for a path."""
-    from bowerbird import lifecycle
+def answer(
+    plan: Plan,
+    bound: socket.socket,
+    metrics_bound: socket.socket | None = None,
+    *,
+    on_ready: Callable[[Kinds], None],
+) -> None:
+    """Load the models and answer on a socket until it is asked to stop."""
+    from bowerbird.serving.app import create_app
+    from bowerbird.serving.connections import BACKLOG
+    from bowerbird.serving.metrics import Metrics
+    from bowerbird.serving.metrics_port import metrics_on
+    from bowerbird.serving.origins import Origins
+    from bowerbird.serving.server import run
+    from bowerbird.serving.tls import tls_context
+    from bowerbird.serving.workers import TAKEN_AT_ONCE
+
+    guards, options = plan.guards, plan.operating
+    keys = _keys(guards, plan.output)
+    metrics = Metrics()
+    models = {name: _load(reference, plan, metrics) for name, reference in plan.models.items()}
+    app = create_app(
+        models,
+        slots=options.slots,
+        queue=options.queue,
+        local=keys is None,
+        keys=keys,
+        limits=plan.limits,
+        origins=Origins(guards.allow_origin),
+        observer=metrics,
+    )
+    kinds = {name: model.kind.name for name, model in models.items()}
+    with ExitStack() as ends:
+        ends.enter_context(listening(app, options))
+        if metrics_bound is not None:
+            ends.enter_context(metrics_on(metrics_bound, metrics.text))
+        if options.workers > 1:
+            metrics.keep_fresh()
+        run(
+            app,
+            bound,
+            on_ready=lambda: on_ready(kinds),
+            drain_seconds=options.drain_seconds,
+            limits=plan.limits,
+            tls=tls_context(guards.tls_cert, guards.tls_key),
+            taken_at_once=TAKEN_AT_ONCE if options.workers > 1 else BACKLOG,
+        )
+
+
+def work(plan: Plan, bound: socket.socket, *, on_ready: Callable[[Kinds], None]) -> None:
+    """`answer` as a worker process does it."""
+    show.log_to_stderr()
+    with bound:
+        answer(plan, bound, on_ready=on_ready)
+
+
+def _supervise(
+    plan: Plan, bound: socket.socket, metrics_bound: socket.socket | None, tell: Callable[[Kinds], None]
+) -> None:
+    from bowerbird.serving.metrics import MULTIPROC, forget_worker, text_of_workers
+    from bowerbird.serving.metrics_port import metrics_on
+    from bowerbird.serving.workers import Supervisor, cores, environment
+
+    count = plan.operating.workers
+    with ExitStack() as ends:
+        folder = ends.enter_context(TemporaryDirectory(prefix="bowerbird-metrics-"))
+        threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores() // count))
+        ends.enter_context(environment(**{MULTIPROC: folder, "OMP_NUM_THREADS": threads}))
+        if metrics_bound is not None:
+            ends.enter_context(metrics_on(metrics_bound, text_of_workers))
+        supervisor = Supervisor(
+            count,
+            work,
+            (plan, bound),
+            drain_seconds=plan.operating.drain_seconds,
+            on_death=partial(forget_worker, folder),
+        )
+        supervisor.run(tell)
+
+
+def _keys(guards: Guards, output: Output) -> KeyRing | None:
+    """The keys that were asked for, read once, so that a wrong file is noticed now."""
+    from bowerbird.base.errors import NotFound
+    from bowerbird.serving.keys import KeyRing
+
+    if guards.keys is None:
+        return None
+    ring = KeyRing(guards.keys)
+    if not ring.path.exists():
+        raise NotFound(
+            "there is no file of keys here",
+            where=ring.path,
+            hint=f"bowerbird keys new NAME --keys {guards.keys}",
+        )
+    if not any(key.state == "valid" for key in ring.keys):
+        show.warn(output, f"nobody may ask yet: bowerbird keys new NAME --keys {guards.keys}")
+    return ring
+
+
+def _named(references: tuple[str, ...], output: Output) -> dict[str, str]:
+    """References by id: the reference itself for a published model, the folder's name for a path."""
     from bowerbird.base.errors import UsageError
 
     if not references:
         raise UsageError("name at least one model", hint="bowerbird serve poems@live")
     workspace = space(output)
-    places: dict[str, str] = {}
+    named: dict[str, str] = {}
     for reference in references:
         located = workspace.resolve(reference)
         model_id = located.name if located.version is None else reference
-        if model_id in places:
+        if model_id in named:
             raise UsageError(
                 f"two models would be called `{model_id}`",
-                where=f"{places[model_id]}, {reference}",
+                where=f"{named[model_id]}, {reference}",
                 hint="publish one under another name: bowerbird publish MODEL NAME",
             )
-        places[model_id] = reference
-    return {
-        model_id: lifecycle.load(reference, workspace=workspace, signed_by=key)
-        for model_id, reference in places.items()
-    }
+        named[model_id] = reference
+    return named
+
+
+def _load(reference: str, plan: Plan, metrics: Any) -> Any:
+    """A model, whose version in the registry, if it has one, the metrics are told."""
+    from bowerbird import lifecycle
+
+    workspace = space(plan.output)
+    published = workspace.resolve(reference).published
+    if published is not None:
+        metrics.versions[published.digest] = str(published.version)
+    return lifecycle.load(reference, workspace=workspace, signed_by=plan.require_signature)
 
 
 _ASKED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -84,16 +258,24 @@ _ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 """By kind: where to ask, and what."""
 
 
-def _tell(output: Output, url: str, models: Mapping[str, Any]) -> None:
+def _tell(output: Output, url: str, metrics_url: str | None, guards: Guards, kinds: Kinds) -> None:
+    from bowerbird.serving.notify import tell_service_manager
+
     if output.json:
-        show.result(output, {"url": url, "models": list(models)})
-    first = next(iter(models))
-    path, asked = _ASKED[models[first].kind.name]
+        told = {"url": url, "models": list(kinds)}
+        show.result(output, {**told, "metrics": metrics_url} if metrics_url else told)
+    first = next(iter(kinds))
+    path, asked = _ASKED[kinds[first]]
     body = json.dumps({"model": first, **asked}, ensure_ascii=False)
-    asking = f"curl {url}/v1/{path} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
-    show.note(output, f"serving {', '.join(models)} at {url} (open it in a browser)")
-    show.note(output, f"ask: {asking}")
+    key = " -H 'Authorization: Bearer YOUR_KEY'" if guards.keys else ""
+    trust = f" --cacert {shlex.quote(str(guards.tls_cert))}" if guards.tls_cert else ""
+    said = f"-H 'Content-Type: application/json'{key}{trust} -d {shlex.quote(body)}"
+    show.note(output, f"serving {', '.join(kinds)} at {url} (open it in a browser)")
+    show.note(output, f"ask: curl {url}/v1/{path} {said}")
+    if metrics_url:
+        show.note(output, f"metrics: {metrics_url}")
     show.note(output, "stop: Ctrl-C")
+    tell_service_manager("READY=1")
 
 
 def add(app: App) -> None:

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 from bowerbird.base.errors import BowerbirdError, MissingExtra
 from bowerbird.kinds.loaded import Model
 from bowerbird.serving.engine import QUEUE, SLOTS, Engine
+from bowerbird.serving.feedback import Feedback
 from bowerbird.serving.guards import Guard
+from bowerbird.serving.keys import KeyRing
+from bowerbird.serving.limits import LIMITS, Limits
+from bowerbird.serving.observer import NullObserver, Observer
+from bowerbird.serving.origins import NO_ORIGINS, Origins
 from bowerbird.serving.served import Served
+from bowerbird.serving.sessions import SessionStore
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-
-    from bowerbird.serving.keys import KeyRing
-    from bowerbird.serving.limits import Limits
-    from bowerbird.serving.observer import Observer
-    from bowerbird.serving.sessions import SessionStore
 
 
 def create_app(
@@ -30,7 +31,8 @@ def create_app(
     queue: int = QUEUE,
     local: bool = False,
     keys: KeyRing | None = None,
-    limits: Limits | None = None,
+    limits: Limits = LIMITS,
+    origins: Origins = NO_ORIGINS,
     sessions: SessionStore | None = None,
     observer: Observer | None = None,
     feedback: Path | None = None,
@@ -43,7 +45,8 @@ def create_app(
         queue: samples of one model that may wait; beyond it the answer is 429.
         local: answer only when called by a name of this machine.
         keys: who may ask; None is anybody who reaches the server.
-        limits: how much may be asked for at once.
+        limits: how large and how frequent requests may be.
+        origins: of web pages that may ask beside the server's own.
         sessions: where the states of named sessions are kept; None keeps none.
         observer: is told what happens, for the metrics.
         feedback: the folder that verdicts on answers are written to; None takes none.
@@ -56,23 +59,32 @@ def create_app(
         from starlette.exceptions import HTTPException
     except ImportError as error:
         raise MissingExtra("serving", "serve") from error
-    from bowerbird.serving.routes import completions, front, images, melodies, operations, replies, sessions
-    from bowerbird.serving.routes import models as models_route
+    from bowerbird.serving import routes
+    from bowerbird.serving.routes.replies import refuse, refuse_path
 
-    engine = Engine(models, slots=slots, queue=queue)
-    served = Served(engine, limits, observer, keys, sessions, feedback)  # type: ignore[arg-type]
+    observer = observer or NullObserver()
+    engine = Engine(models, slots=slots, queue=queue, observer=observer)
+    served = Served(
+        engine,
+        limits,
+        observer,
+        keys=keys,
+        sessions=sessions,
+        feedback=None if feedback is None else Feedback(feedback),
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.warming.start()
         yield
         await asyncio.to_thread(engine.close, 0.0)
 
     app = FastAPI(title="bowerbird", openapi_url=None, lifespan=lifespan)
     app.state.served = served
     app.state.engine = engine
-    app.add_middleware(Guard, local=local)
-    app.add_exception_handler(BowerbirdError, replies.refuse)
-    app.add_exception_handler(HTTPException, replies.refuse_path)
-    for topic in (front, models_route, completions, melodies, images, operations):
+    app.add_middleware(Guard, local=local, keys=keys, limits=limits, origins=origins)
+    app.add_exception_handler(BowerbirdError, refuse)
+    app.add_exception_handler(HTTPException, refuse_path)
+    for topic in routes.topics():
         topic.add(app, served)
     return app

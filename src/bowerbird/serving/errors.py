@@ -3,6 +3,7 @@
 BowerbirdError
 ├── BadRequest          HTTP 400   a field is wrong, unknown or not supported
 ├── UnknownModel        HTTP 404   no such model is served here
+├── UnknownAnswer       HTTP 404   the asker was given no such answer lately
 ├── UnknownSession      HTTP 404   the asker has no session of this name
 ├── UnknownPoint        HTTP 404   the session has no point of this name
 ├── SessionBusy         HTTP 409   another request goes on with the session
@@ -10,9 +11,13 @@ BowerbirdError
 ├── SessionModelChanged HTTP 409   the session began on a model that is not asked here
 ├── TooLarge            HTTP 413   the body is larger than is read
 ├── TooSlow             HTTP 408   the body did not arrive in time
+├── Unauthorized        HTTP 401   no key, or none that lets in
 ├── Forbidden           HTTP 403   a web page of another site, or a foreign host name
+├── RateLimited         HTTP 429   a key asks too often or for too much at once; says when to come back
 ├── Busy                HTTP 429   the queue is full; says when to come back
 ├── Stopping            HTTP 503   the server is shutting down
+├── Crowded             HTTP 503   there are as many connections as may be; says when to come back
+├── KeysUnreadable      HTTP 503   the file of keys is damaged or open to others: nobody gets in
 └── Fault               HTTP 500   ours; the log has the place, the answer does not
 """
 
@@ -44,6 +49,17 @@ class UnknownModel(NotFound):
         hint = f"did you mean `{near}`? " if near else ""
         super().__init__(
             f"there is no model `{name}` here", hint=f"{hint}served here: {', '.join(known) or 'none'}"
+        )
+
+
+class UnknownAnswer(NotFound):
+    param: ClassVar[str] = "id"
+    code: ClassVar[str] = "answer_not_found"
+
+    def __init__(self, answer_id: str):
+        super().__init__(
+            f"no answer `{answer_id[:100]}` is remembered here",
+            hint="answers are remembered for a while only; give `model`, `prompt` and `text` instead of `id`",
         )
 
 
@@ -109,8 +125,25 @@ class TooSlow(BowerbirdError):
     code: ClassVar[str] = "body_too_slow"
 
 
+class Unauthorized(Refused):
+    http_status = 401
+
+    def __init__(self, what: str, *, code: str | None = None, hint: str | None = None):
+        super().__init__(what, hint=hint)
+        self.code = code
+
+
 class Forbidden(Refused):
     code: ClassVar[str] = "forbidden"
+
+
+class RateLimited(BowerbirdError):
+    http_status = 429
+
+    def __init__(self, what: str, *, code: str, retry_after_seconds: int = 1):
+        super().__init__(what, hint=f"try again in {retry_after_seconds} s")
+        self.code = code
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Busy(BowerbirdError):
@@ -130,6 +163,23 @@ class Stopping(BowerbirdError):
         super().__init__("the server is stopping")
 
 
+class Crowded(BowerbirdError):
+    http_status = 503
+    code: ClassVar[str] = "too_many_connections"
+    retry_after_seconds: ClassVar[int] = 1
+
+    def __init__(self) -> None:
+        super().__init__("there are too many connections", hint="try again in a moment")
+
+
+class KeysUnreadable(BowerbirdError):
+    http_status = 503
+    code: ClassVar[str] = "keys_unreadable"
+
+    def __init__(self) -> None:
+        super().__init__("nobody is let in at the moment; the server's log says why")
+
+
 class Fault(BowerbirdError):
     exit_code = 1
     http_status = 500
@@ -139,7 +189,7 @@ class Fault(BowerbirdError):
         super().__init__("something went wrong here; the server's log says where")
 
 
-_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_TYPES = {403: "permission_error", 429: "rate_limit_error"}
 
 
 def error_body(error: BowerbirdError) -> dict[str, dict[str, Any]]:

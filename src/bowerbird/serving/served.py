@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bowerbird.serving.engine import Engine
-
-if TYPE_CHECKING:
-    from bowerbird.serving.keys import KeyRing
-    from bowerbird.serving.limits import Limits
-    from bowerbird.serving.observer import Observer
-    from bowerbird.serving.sessions import SessionStore
+from bowerbird.serving.feedback import Feedback
+from bowerbird.serving.keys import KeyRing
+from bowerbird.serving.limits import Limits
+from bowerbird.serving.observer import Observer
+from bowerbird.serving.sessions import SessionStore
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,17 @@ class Served:
     """None: anybody on this machine may ask."""
     sessions: SessionStore | None = None
     """None: no states are kept, and the field `session` is refused."""
-    feedback: Path | None = None
-    """The folder verdicts are written to; None refuses them."""
+    feedback: Feedback | None = None
+    """None: verdicts are not taken."""
     since: int = field(default_factory=lambda: int(time.time()))
     """Unix seconds of the start."""
+
+    @property
+    def room(self) -> int:
+        """Samples of one request that can be held at most."""
+        return self.engine.slots + self.engine.queue
+
+    @property
+    def keeps_text(self) -> bool:
+        """Answers are remembered for a while, so that verdicts can name them."""
+        return self.feedback is not None

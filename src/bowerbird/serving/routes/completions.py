@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
+from bowerbird.kinds.loaded import Model
+from bowerbird.sampling.state import StreamState
 from bowerbird.serving.answer import Answer
-from bowerbird.serving.asked import checked
+from bowerbird.serving.asked import validated
+from bowerbird.serving.completions import CompletionBody, asked_completion, read_prompts
 from bowerbird.serving.guards import read_json_body
-from bowerbird.serving.routes.replies import EventStream, left, reply, unless_gone
-from bowerbird.serving.routes.telling import events, whole
+from bowerbird.serving.making import check_kind
+from bowerbird.serving.routes.telling import tell
 from bowerbird.serving.served import Served
+from bowerbird.serving.shapes import COMPLETION
 
 
 def add(app: FastAPI, served: Served) -> None:
     async def complete(request: Request) -> Response:
-        asked = checked(await read_json_body(request))
-        model = served.engine.model(asked.model)
-        answer = await asyncio.to_thread(Answer.of, asked, model)
-        ticket = served.engine.submit_jobs(asked.model, answer.jobs, loop=asyncio.get_running_loop())
-        if asked.stream:
-            return EventStream(events(answer, ticket), ticket)
-        made = await unless_gone(request.receive, whole(answer, ticket), ticket)
-        return reply(made) if made is not None else left()
+        body = validated(await read_json_body(request, limits=served.limits), CompletionBody)
+        asked, prompts = asked_completion(body, served.limits, served.room)
+
+        def make(model: Model, start: StreamState | None) -> Answer:
+            check_kind(model, asked.model, "text", "not text")
+            read = read_prompts(prompts, model)
+            return Answer(asked, read, model, COMPLETION, served.limits, start, served.keeps_text)
+
+        return await tell(request, served, asked, sum(map(len, prompts)), make)
 
     app.add_route("/v1/completions", complete, methods=["POST"])

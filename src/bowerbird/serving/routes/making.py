@@ -8,19 +8,44 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from bowerbird.sampling.session import FinishReason
 from bowerbird.serving.asked import validated
 from bowerbird.serving.guards import read_json_body
-from bowerbird.serving.routes.replies import left, reply, unless_gone
-from bowerbird.serving.routes.telling import gathered
+from bowerbird.serving.routes.replies import left, owner_of, reply, unless_gone
 from bowerbird.serving.served import Served
+from bowerbird.serving.ticket import Ticket
 
 
 async def made_whole(request: Request, served: Served, form: Any, ask: Any) -> Response:
     """The answer of such a path; `ask` makes jobs of a body in its form."""
-    body = validated(await read_json_body(request), form)
-    asked = await asyncio.to_thread(ask, body, served.engine.model(body.model))
-    ticket = served.engine.submit_jobs(body.model, asked.jobs, loop=asyncio.get_running_loop())
-    made = await unless_gone(request.receive, gathered(ticket), ticket)
+    body = validated(await read_json_body(request, limits=served.limits), form)
+    engine = served.engine
+    asked = await asyncio.to_thread(ask, body, engine.model(body.model))
+    request.state.model = body.model
+    ticket = engine.submit_jobs(
+        body.model,
+        asked.jobs,
+        loop=asyncio.get_running_loop(),
+        owner=owner_of(request),
+        seconds=served.limits.request_seconds,
+    )
+    try:
+        made = await unless_gone(request.receive, gathered(ticket))
+    finally:
+        ticket.cancel()
     if made is None:
         return left()
+    request.state.tokens = (0, made[2])
     return reply(await asyncio.to_thread(asked.whole, *made))
+
+
+async def gathered(ticket: Ticket) -> tuple[list[str], list[FinishReason | None], int]:
+    """Each sample's text and why it ended, and the tokens of all."""
+    texts: list[list[str]] = [[] for _ in range(ticket.samples)]
+    ends: list[FinishReason | None] = [None] * ticket.samples
+    tokens = 0
+    async for piece in ticket:
+        texts[piece.index].append(piece.text)
+        ends[piece.index] = piece.finished
+        tokens += piece.tokens
+    return ["".join(parts) for parts in texts], ends, tokens

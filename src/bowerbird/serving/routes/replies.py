@@ -46,17 +46,17 @@ async def refuse_path(request: Request, error: Exception) -> Response:
 
 
 class EventStream(Response):
-    """Server-sent events as they come. When the asker leaves, the ticket's slots are let go.
+    """Server-sent events as they come. When the asker leaves, the ticket is cancelled.
 
     Args:
         events: the bytes to send; it ends soon after the ticket is cancelled.
-        ticket: of the samples that are streamed.
-        ended: called once nothing more is sent, whatever the reason.
+        ticket: of the samples that are streamed; None where there are none.
+        ended: called once nothing more is sent, whatever the reason; it lets the ticket go.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[bytes], ticket: Ticket, ended: Callable[[], None] = lambda: None):
+    def __init__(self, events: AsyncIterator[bytes], ticket: Ticket | None, ended: Callable[[], None]):
         self.status_code = 200
         self.background = None
         self.init_headers({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
@@ -74,14 +74,14 @@ class EventStream(Response):
         except OSError:  # how some servers say that the asker has left
             pass
         finally:
-            self._ticket.cancel()
             gone.cancel()
             await asyncio.gather(gone, return_exceptions=True)
             self._ended()
 
     async def _let_go_when_gone(self, receive: Receive) -> None:
         await hung_up(receive)
-        self._ticket.cancel()
+        if self._ticket is not None:
+            self._ticket.cancel()
 
 
 async def hung_up(receive: Receive) -> None:
@@ -90,14 +90,13 @@ async def hung_up(receive: Receive) -> None:
         pass
 
 
-async def unless_gone(receive: Receive, making: Coroutine[Any, Any, Made], ticket: Ticket) -> Made | None:
-    """What `making` gives, or None where its asker hangs up first; then its slots are let go."""
+async def unless_gone(receive: Receive, making: Coroutine[Any, Any, Made]) -> Made | None:
+    """What `making` gives, or None where its asker hangs up first."""
     made, gone = asyncio.create_task(making), asyncio.create_task(hung_up(receive))
     try:
         await asyncio.wait({made, gone}, return_when=asyncio.FIRST_COMPLETED)
         return made.result() if made.done() else None
     finally:
-        ticket.cancel()
         for task in (made, gone):
             task.cancel()
         await asyncio.gather(made, gone, return_exceptions=True)

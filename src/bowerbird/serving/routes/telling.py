@@ -1,43 +1,149 @@
-"""From a ticket's pieces to an answer: gathered and whole, or as events."""
+"""From a question for text to its answer: asked of the engine, gathered and told whole, or as events as it comes."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Any
 
+from starlette.requests import Request
+from starlette.responses import Response
+
 from bowerbird.base.errors import BowerbirdError
-from bowerbird.sampling.session import FinishReason
-from bowerbird.serving.answer import DONE, Answer, event
-from bowerbird.serving.errors import error_body
+from bowerbird.kinds.loaded import Model
+from bowerbird.sampling.state import StreamState
+from bowerbird.serving.answer import Answer
+from bowerbird.serving.asked import Asked
+from bowerbird.serving.errors import BadRequest, error_body
+from bowerbird.serving.feedback import Remembered
+from bowerbird.serving.routes.replies import EventStream, left, owner_of, reply, unless_gone
+from bowerbird.serving.served import Served
+from bowerbird.serving.sessions import Use
+from bowerbird.serving.shapes import DONE, event
 from bowerbird.serving.ticket import Ticket
 
+_LIGHT = 2_048
+"""Prompts of fewer characters or tokens in all, samples counted in, are encoded at once: a hand-over costs more."""
 
-async def gathered(ticket: Ticket) -> tuple[list[str], list[FinishReason | None], int]:
-    """Each sample's text and why it ended, and the tokens of all."""
-    texts: list[list[str]] = [[] for _ in range(ticket.samples)]
-    ends: list[FinishReason | None] = [None] * ticket.samples
-    tokens = 0
-    async for piece in ticket:
-        texts[piece.index].append(piece.text)
-        ends[piece.index] = piece.finished
-        tokens += piece.tokens
-    return ["".join(parts) for parts in texts], ends, tokens
+Make = Callable[[Model, StreamState | None], Answer]
 
 
-async def whole(answer: Answer, ticket: Ticket) -> dict[str, Any]:
-    """The answer, once it is all there."""
-    texts, ends, answer.completion_tokens = await gathered(ticket)
-    return answer.whole(texts, ends)
+@dataclass
+class Telling:
+    """One answer under way, and what is to be done when it is over."""
+
+    request: Request
+    served: Served
+    answer: Answer
+    ticket: Ticket | None
+    """None: there was nothing to make."""
+    use: Use | None
+    remembered: Remembered | None
+
+    async def whole(self) -> dict[str, Any]:
+        """The answer, once it is all there."""
+        await self._gather()
+        return self.answer.whole()
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """The stream of an answer. What fails once it has begun is told in it, as an event of its own."""
+        answer = self.answer
+        try:
+            if answer.asked.best_of > answer.asked.n or self.ticket is None:
+                await self._gather()
+                yield answer.whole_events()
+            else:
+                while news := await self.ticket.arrival():
+                    yield b"".join([answer.event(piece) for piece in news])
+                await self._keep()
+            if answer.asked.include_usage:
+                yield answer.events.usage(answer.usage())
+        except BowerbirdError as error:
+            yield event(error_body(error))
+        yield DONE
+
+    async def _gather(self) -> None:
+        if self.ticket is not None:
+            async for piece in self.ticket:
+                self.answer.take(piece)
+        await self._keep()
+
+    async def _keep(self) -> None:
+        """Put the state where the session is, and the words where a verdict may look for them."""
+        choices = self.answer.choices
+        if any(choice.finished is None for choice in choices):
+            return  # its asker has left
+        if self.remembered is not None:
+            self.remembered.add(self.answer, owner_of(self.request))
+        if self.use is not None:
+            [choice] = choices
+            assert choice.state is not None, "the engine keeps a state that is asked for"
+            text = self.answer.prompts[0].text + choice.text
+            await asyncio.to_thread(self.use.keep, choice.state, text)
+
+    def end(self) -> None:
+        """Let go of what is held, and leave word for the log. Whatever happened, it is called once."""
+        if self.ticket is not None:
+            self.ticket.cancel()
+        if self.use is not None:
+            self.use.close()
+        usage = self.answer.usage()
+        self.request.state.tokens = (usage["prompt_tokens"], usage["completion_tokens"])
 
 
-async def events(answer: Answer, ticket: Ticket) -> AsyncIterator[bytes]:
-    """The stream of an answer. What fails once it has begun is told in it, as an event of its own."""
+async def tell(request: Request, served: Served, asked: Asked, weight: int, make: Make) -> Response:
+    """Answer a request for text.
+
+    Args:
+        request: whose body was read.
+        served: by whom.
+        asked: what for.
+        weight: characters or tokens of its prompts.
+        make: the answer from a model, and from what that remembers.
+    """
+    telling = await _begun(request, served, asked, weight, make)
+    if asked.stream:
+        return EventStream(telling.events(), telling.ticket, telling.end)
     try:
-        while news := await ticket.arrival():
-            answer.completion_tokens += sum(piece.tokens for piece in news)
-            yield b"".join(answer.event(piece.index, piece.text, piece.finished) for piece in news)
-        if answer.asked.include_usage:
-            yield answer.usage_event()
-    except BowerbirdError as error:
-        yield event(error_body(error))
-    yield DONE
+        made = await unless_gone(request.receive, telling.whole())
+        return reply(made) if made is not None else left()
+    finally:
+        telling.end()
+
+
+async def _begun(request: Request, served: Served, asked: Asked, weight: int, make: Make) -> Telling:
+    engine, owner, model_id = served.engine, owner_of(request), asked.model
+    model = engine.model(model_id)
+    request.state.model = model_id
+    use: Use | None = None
+    if asked.session is not None:
+        store = served.sessions
+        if store is None:
+            raise BadRequest(
+                "this server keeps no sessions", param="session", code="unsupported_parameter"
+            )
+        model_id = await asyncio.to_thread(store.model_for, asked.session, owner, model_id, engine.models)
+        model = engine.model(model_id)
+        use = await asyncio.to_thread(store.use, asked.session, owner, model, model_id)
+    try:
+        start = None if use is None else use.start
+        if weight + 64 * asked.best_of <= _LIGHT:
+            answer = make(model, start)
+        else:
+            answer = await asyncio.to_thread(make, model, start)
+        ticket: Ticket | None = None
+        if answer.jobs:
+            ticket = engine.submit_jobs(
+                model_id,
+                answer.jobs,
+                loop=asyncio.get_running_loop(),
+                owner=owner,
+                seconds=served.limits.request_seconds,
+            )
+    except BaseException:
+        if use is not None:
+            use.close()
+        raise
+    remembered = None if served.feedback is None else served.feedback.remembered
+    return Telling(request, served, answer, ticket, use, remembered)
