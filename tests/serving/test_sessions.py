@@ -72,10 +72,10 @@ def state_after(model: Model, prompt: str, length: int, start: StreamState | Non
     return last.chunk.state
 
 
-def begin(store: SessionStore, name: str, state: StreamState, owner: str = "", text: str = "abc") -> None:
+def begin(store: SessionStore, name: str, state: StreamState, owner: str = "", characters: int = 3) -> None:
     with store.use(name, owner, MODEL, "tiny") as use:
         assert use.start is None
-        use.keep(state, text)
+        use.keep(state, characters)
 
 
 def alike(one: StreamState | None, two: StreamState | None) -> bool:
@@ -100,15 +100,15 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
 
 def test_a_session_is_kept_and_gone_on_with(folder: Path | None, state: StreamState, clock: Clock) -> None:
     store = SessionStore(folder, now=clock)
-    begin(store, "tale", state, text="the sea and")
+    begin(store, "tale", state, characters=11)
     clock.seconds += 10
     with store.use("tale", "", MODEL, "tiny") as use:
         assert alike(use.start, state)
-        use.keep(state, " more")
+        use.keep(state, 5)
     about = store.get("tale", "")
     assert (about.name, about.owner, about.model, about.digest) == ("tale", "", "tiny", MODEL.digest)
     assert (about.created, about.used) == (1e9, 1e9 + 10)
-    assert (about.tokens, about.characters) == (state.read, len("the sea and more"))
+    assert (about.tokens, about.characters) == (state.read, 16)
     assert about.bytes == state.nbytes
 
 
@@ -155,7 +155,7 @@ def test_closing_while_the_state_is_written_lets_go_of_it_afterwards(
 
     monkeypatch.setattr(store._cache, "save", slow)
     use = store.use("tale", "", MODEL, "tiny")
-    thread = threading.Thread(target=use.keep, args=(state, "abc"))
+    thread = threading.Thread(target=use.keep, args=(state, 3))
     thread.start()
     assert writing.wait(10)
     use.close()
@@ -172,17 +172,17 @@ def test_what_comes_after_closing_is_not_kept(folder: Path | None, state: Stream
     use = store.use("tale", "", MODEL, "tiny")
     use.close()
     use.close()
-    use.keep(state, "abc")
+    use.keep(state, 3)
     assert names(store) == []
 
 
 def test_points_forks_and_rewinding(folder: Path | None, model: Model, state: StreamState) -> None:
     store = SessionStore(folder)
-    begin(store, "tale", state, text="four")
+    begin(store, "tale", state, characters=4)
     store.mark("tale", "", "dawn")
     later = state_after(model, " and", 3, state)
     with store.use("tale", "", MODEL, "tiny") as use:
-        use.keep(later, "five!")
+        use.keep(later, 5)
     forked = store.fork("tale", "", "other")
     assert (forked.tokens, forked.characters) == (later.read, 9)
     back = store.rewind("tale", "", "dawn")
@@ -245,7 +245,7 @@ def test_another_owners_session_is_not_there(folder: Path | None, state: StreamS
         with pytest.raises(UnknownSession):
             act()
     assert names(store, "ben") == []
-    begin(store, "tale", state, "ben", text="x")
+    begin(store, "tale", state, "ben", characters=1)
     assert store.get("tale", "ann").characters == 3
     store.delete("tale", "ben")
     assert names(store, "ann") == ["tale"]
@@ -276,7 +276,7 @@ def test_the_one_not_used_for_longest_goes(folder: Path | None, state: StreamSta
         begin(store, name, state)
         clock.seconds += 1
     with store.use("a", "", MODEL, "tiny") as use:
-        use.keep(state, "")
+        use.keep(state, 0)
     clock.seconds += 1
     begin(store, "d", state)
     assert names(store) == ["d", "a", "c"]
@@ -314,7 +314,7 @@ def test_bytes_are_bounded(folder: Path | None, state: StreamState, clock: Clock
 
 
 def test_old_ones_go(folder: Path | None, state: StreamState, clock: Clock) -> None:
-    store = SessionStore(folder, most_age_seconds=100, now=clock)
+    store = SessionStore(folder, most_seconds_unused=100, now=clock)
     begin(store, "a", state)
     clock.seconds += 101
     with pytest.raises(UnknownSession):
@@ -346,7 +346,7 @@ def test_a_restart_finds_everything_as_it_was(tmp_path: Path, model: Model, stat
     store.mark("tale", "ann", "dawn")
     later = state_after(model, " and", 3, state)
     with store.use("tale", "ann", MODEL, "tiny") as use:
-        use.keep(later, "more")
+        use.keep(later, 4)
     before = store.owned_by("ann")
     store.close()
     store = SessionStore(tmp_path)
@@ -365,7 +365,7 @@ def test_what_another_process_wrote_is_seen(tmp_path: Path, model: Model, state:
     later = state_after(model, " and", 3, state)
     two = SessionStore(tmp_path)
     with two.use("tale", "", MODEL, "tiny") as use:
-        use.keep(later, "")
+        use.keep(later, 0)
     assert one.get("tale", "").tokens == later.read
     with one.use("tale", "", MODEL, "tiny") as use:
         assert alike(use.start, later)
@@ -403,14 +403,13 @@ def test_a_session_that_another_process_uses_is_busy_until_it_ends(tmp_path: Pat
     store.use("tale", "", MODEL, "tiny").close()
 
 
-def test_files_are_the_owners_alone_and_hold_no_text(tmp_path: Path, state: StreamState) -> None:
+def test_files_are_for_the_user_of_this_machine_alone(tmp_path: Path, state: StreamState) -> None:
     folder = tmp_path / "made" / "sessions"
     store = SessionStore(folder)
-    begin(store, "tale", state, text="these very words")
+    begin(store, "tale", state)
     [path] = folder.glob("*.safetensors")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert b"these very" not in path.read_bytes()
     assert sorted(inner.name for inner in folder.iterdir()) == [".lock", path.name]
 
 
@@ -459,7 +458,7 @@ def test_a_full_disk_leaves_the_session_as_it_was(
         with monkeypatch.context() as patched:
             patched.setattr("bowerbird.serving.session_files.write_whole", full)
             with pytest.raises(StorageError):
-                use.keep(later, "more")
+                use.keep(later, 4)
     with store.use("tale", "", MODEL, "tiny") as use:
         assert alike(use.start, state)
     assert store.get("tale", "").characters == 3
@@ -473,7 +472,7 @@ def test_no_session_grows_with_its_text(tmp_path: Path, model: Model) -> None:
     for _ in range(20):
         with store.use("long", "", MODEL, "tiny") as use:
             state = state_after(model, text, 1, use.start)
-            use.keep(state, text)
+            use.keep(state, len(text))
         [path] = tmp_path.glob("*.safetensors")
         sizes.add(store.get("long", "").bytes)
         files.append(path.stat().st_size)
@@ -484,7 +483,7 @@ def test_no_session_grows_with_its_text(tmp_path: Path, model: Model) -> None:
     store = SessionStore(tmp_path)
     with store.use("long", "", MODEL, "tiny") as use:
         assert alike(use.start, state)
-        use.keep(state_after(model, text, 1, use.start), text)
+        use.keep(state_after(model, text, 1, use.start), len(text))
     assert store.get("long", "").bytes in sizes
     assert path.stat().st_size - min(files) <= 64
 
