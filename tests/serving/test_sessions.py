@@ -314,7 +314,7 @@ def test_bytes_are_bounded(folder: Path | None, state: StreamState, clock: Clock
 
 
 def test_old_ones_go(folder: Path | None, state: StreamState, clock: Clock) -> None:
-    store = SessionStore(folder, most_seconds_unused=100, now=clock)
+    store = SessionStore(folder, most_age_seconds=100, now=clock)
     begin(store, "a", state)
     clock.seconds += 101
     with pytest.raises(UnknownSession):
