@@ -22,7 +22,6 @@ from bowerbird.cli.operating import OPERATING, Operating, listening
 from bowerbird.cli.options import OUTPUT, SETTINGS, Output, Settings
 
 if TYPE_CHECKING:
-    from bowerbird.serving.keys import KeyRing
     from bowerbird.serving.limits import Limits
 
 Kinds = Mapping[str, str]
@@ -92,6 +91,7 @@ def serve(
     """
     from bowerbird.base.config import resolve
     from bowerbird.serving.guards import is_loopback
+    from bowerbird.serving.origins import Origins
     from bowerbird.serving.serve_config import ServeConfig
     from bowerbird.serving.server import check_installed, listen, url_of
     from bowerbird.serving.tls import tls_context
@@ -100,7 +100,9 @@ def serve(
     operating.check()
     limits = resolve(ServeConfig, config_file=settings.config, settings=settings.set).limits
     tls = tls_context(guards.tls_cert, guards.tls_key) is not None
-    keys = _keys(guards, output) is not None
+    _check_keys(guards, output)
+    Origins(guards.allow_origin)
+    keys = guards.keys is not None
     with ExitStack() as ends:
         bound = ends.enter_context(listen(host, port, keys=keys))
         plan = Plan(_named(model, output), require_signature, guards, limits, operating, output)
@@ -129,6 +131,7 @@ def answer(
     """Load the models and answer on a socket until it is asked to stop."""
     from bowerbird.serving.app import create_app
     from bowerbird.serving.connections import BACKLOG
+    from bowerbird.serving.keys import KeyRing
     from bowerbird.serving.metrics import Metrics
     from bowerbird.serving.metrics_port import metrics_on
     from bowerbird.serving.origins import Origins
@@ -137,7 +140,7 @@ def answer(
     from bowerbird.serving.workers import TAKEN_AT_ONCE
 
     guards, options = plan.guards, plan.operating
-    keys = _keys(guards, plan.output)
+    keys = KeyRing(guards.keys) if guards.keys else None
     metrics = Metrics()
     models = {name: _load(reference, plan, metrics) for name, reference in plan.models.items()}
     app = create_app(
@@ -200,13 +203,13 @@ def _supervise(
         supervisor.run(tell)
 
 
-def _keys(guards: Guards, output: Output) -> KeyRing | None:
-    """The keys that were asked for, read once, so that a wrong file is noticed now."""
+def _check_keys(guards: Guards, output: Output) -> None:
+    """Read the keys once, so that a wrong file is noticed now."""
     from bowerbird.base.errors import NotFound
     from bowerbird.serving.keys import KeyRing
 
     if guards.keys is None:
-        return None
+        return
     ring = KeyRing(guards.keys)
     if not ring.path.exists():
         raise NotFound(
@@ -216,7 +219,6 @@ def _keys(guards: Guards, output: Output) -> KeyRing | None:
         )
     if not any(key.state == "valid" for key in ring.keys):
         show.warn(output, f"nobody may ask yet: bowerbird keys new NAME --keys {guards.keys}")
-    return ring
 
 
 def _named(references: tuple[str, ...], output: Output) -> dict[str, str]:

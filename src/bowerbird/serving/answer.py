@@ -94,7 +94,8 @@ class Answer:
         self.shape = shape
         self.digest = model.digest
         self.names = TokenNames(model.codec)
-        self.keeps_text = keeps_text or not asked.stream or asked.best_of > asked.n
+        cut_in_session = asked.session is not None and bool(asked.fields["stop"])
+        self.keeps_text = keeps_text or cut_in_session or not asked.stream or asked.best_of > asked.n
         self.prompts = prompts
         self.prompt_tokens = sum(len(prompt.tokens) - 1 for prompt in prompts)
         self.jobs: list[Job] = []

@@ -78,6 +78,8 @@ def create_app(
         app.state.warming.start()
         yield
         await asyncio.to_thread(engine.close, 0.0)
+        if sessions is not None:
+            sessions.close()
 
     app = FastAPI(title="bowerbird", openapi_url=None, lifespan=lifespan)
     app.state.served = served

@@ -18,6 +18,7 @@ BowerbirdError
 ├── Stopping            HTTP 503   the server is shutting down
 ├── Crowded             HTTP 503   there are as many connections as may be; says when to come back
 ├── KeysUnreadable      HTTP 503   the file of keys is damaged or open to others: nobody gets in
+├── TimedOut            HTTP 504   it took longer than its limit, or was not read
 └── Fault               HTTP 500   ours; the log has the place, the answer does not
 """
 
@@ -180,6 +181,11 @@ class KeysUnreadable(BowerbirdError):
         super().__init__("nobody is let in at the moment; the server's log says why")
 
 
+class TimedOut(BowerbirdError):
+    http_status = 504
+    code: ClassVar[str] = "timeout"
+
+
 class Fault(BowerbirdError):
     exit_code = 1
     http_status = 500
@@ -208,3 +214,8 @@ def shape(
 def status_code(status: int) -> str:
     """The word for a status that has no error class of ours, as `method_not_allowed`."""
     return HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_")
+
+
+def code_of(error: BowerbirdError) -> str:
+    """The word for an error, where it has none of its own the word for its status."""
+    return getattr(error, "code", None) or status_code(error.http_status)

@@ -239,12 +239,12 @@ class Use:
         """Where to go on from; None for a new session."""
         return None if self._session is None else self._session.state
 
-    def keep(self, state: StreamState, text: str) -> None:
+    def keep(self, state: StreamState, characters: int) -> None:
         """Make this the session's state. Writes a file: call it beside the event loop.
 
         Args:
             state: after all that was read and made.
-            text: what that was, to be counted.
+            characters: how many those were.
 
         Raises:
             StorageError: the disk says no; the session is as it was.
@@ -254,7 +254,7 @@ class Use:
                 return
             self._keeping = True
         try:
-            told = {"characters": self.about.characters + len(text), "used": self._cache.now()}
+            told = {"characters": self.about.characters + characters, "used": self._cache.now()}
             points = {} if self._session is None else self._session.points
             session = Session.of(self.about.model_copy(update=told), state, points)
             self._cache.save(session, grown=self._session is None)

@@ -17,6 +17,7 @@ from bowerbird.serving.answer import Answer
 from bowerbird.serving.asked import Asked
 from bowerbird.serving.errors import BadRequest, error_body
 from bowerbird.serving.feedback import Remembered
+from bowerbird.serving.rereading import reread
 from bowerbird.serving.routes.replies import EventStream, left, owner_of, reply, unless_gone
 from bowerbird.serving.served import Served
 from bowerbird.serving.sessions import Use
@@ -35,7 +36,10 @@ class Telling:
 
     request: Request
     served: Served
+    model: Model
     answer: Answer
+    weight: int
+    """Characters or tokens of its prompts."""
     ticket: Ticket | None
     """None: there was nothing to make."""
     use: Use | None
@@ -77,10 +81,17 @@ class Telling:
         if self.remembered is not None:
             self.remembered.add(self.answer, owner_of(self.request))
         if self.use is not None:
-            [choice] = choices
-            assert choice.state is not None, "the engine keeps a state that is asked for"
-            text = self.answer.prompts[0].text + choice.text
-            await asyncio.to_thread(self.use.keep, choice.state, text)
+            await asyncio.to_thread(self._keep_session, self.use)
+
+    def _keep_session(self, use: Use) -> None:
+        """A session holds what was told: a stop string was made, and read, and was not."""
+        answer = self.answer
+        [choice], [job], [prompt] = answer.choices, answer.jobs, answer.prompts
+        state = choice.state
+        if choice.finished == "stop" and answer.asked.fields["stop"]:
+            state = reread(self.model, job.content, choice.text)
+        assert state is not None, "the engine keeps a state that is asked for"
+        use.keep(state, (len(prompt.text) or self.weight) + choice.length - len(choice.echo))
 
     def end(self) -> None:
         """Let go of what is held, and leave word for the log. Whatever happened, it is called once."""
@@ -146,4 +157,4 @@ async def _begun(request: Request, served: Served, asked: Asked, weight: int, ma
             use.close()
         raise
     remembered = None if served.feedback is None else served.feedback.remembered
-    return Telling(request, served, answer, ticket, use, remembered)
+    return Telling(request, served, model, answer, weight, ticket, use, remembered)

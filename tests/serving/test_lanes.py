@@ -1,0 +1,160 @@
+"""Several models and owners in one engine: taking turns, and models that come, go and replace each other."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import weakref
+from typing import Any
+
+import pytest
+
+from bowerbird.base.errors import UsageError
+from bowerbird.serving.engine import Engine
+from bowerbird.serving.errors import Busy, UnknownModel
+from bowerbird.serving.waiting import WaitingLine
+from tests.serving.paced import PacedModel, Unpaced, asking, engine_of, jobs, texts, until
+
+
+class Slow(Unpaced):
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+        time.sleep(0.02)
+        return True
+
+
+def test_a_slow_model_takes_no_more_time_than_a_quick_one_beside_it() -> None:
+    turns: list[str] = []
+    models = {name: PacedModel(pace(), name, turns) for name, pace in (("quick", Unpaced), ("slow", Slow))}
+    with engine_of(models, slots=4) as engine:
+        slow = engine.submit("slow", asking("ok", 10**9))
+        until(lambda: "slow" in turns)
+        assert len(texts(engine.submit("quick", asking("ok", 50)))[0]) == 90
+        slow.cancel()
+    until_last = turns[: len(turns) - turns[::-1].index("quick")]
+    assert until_last.count("slow") < 15
+
+
+def test_a_model_that_was_idle_has_no_turns_saved_up() -> None:
+    turns: list[str] = []
+    models = {name: PacedModel(Unpaced(), name, turns) for name in ("busy", "idle")}
+    with engine_of(models, slots=4) as engine:
+        busy = engine.submit("busy", asking("ok", 10**9))
+        until(lambda: len(turns) > 300)
+        list(engine.submit("idle", asking("ok", 200)))
+        busy.cancel()
+    first, last = turns.index("idle"), len(turns) - turns[::-1].index("idle")
+    assert turns[first:last].count("busy") > 20
+
+
+def test_owners_take_turns_for_slots() -> None:
+    pace = threading.Semaphore(0)
+    model = PacedModel(pace)
+    with engine_of({"paced": model}, slots=1, queue=100) as engine:
+        first = engine.submit_jobs("paced", jobs("first", 1), owner="much")
+        until(lambda: engine.load("paced") == (1, 0))
+        much = engine.submit_jobs("paced", jobs("much", 1, n=5), owner="much")
+        few = [engine.submit_jobs("paced", jobs(name, 1), owner=name) for name in ("b", "c")]
+        pace.release(100)
+        for ticket in (first, much, *few):
+            texts(ticket)
+    assert model.admitted == ["first", "much", "b", "c", "much", "much", "much", "much"]
+
+
+def test_no_owner_can_fill_the_line() -> None:
+    pace = threading.Semaphore(0)
+    with engine_of({"paced": PacedModel(pace)}, slots=1, queue=8) as engine:
+        engine.submit_jobs("paced", jobs("ok", 1), owner="greedy")
+        until(lambda: engine.load("paced") == (1, 0))
+        engine.submit_jobs("paced", jobs("ok", 1, n=6), owner="greedy")
+        with pytest.raises(Busy):
+            engine.submit_jobs("paced", jobs("ok", 1), owner="greedy")
+        engine.submit_jobs("paced", jobs("ok", 1), owner="modest")
+        engine.submit_jobs("paced", jobs("ok", 1))
+        pace.release(100)
+
+
+def test_a_waiting_line_serves_owners_in_turn_and_each_in_order() -> None:
+    line = WaitingLine[str]()
+    line.join("a", ["a1", "a2", "a3"])
+    line.join("b", ["b1"])
+    taken = line.take(2)
+    assert [item for _, item in taken] == ["a1", "b1"]
+    line.put_back(taken)
+    assert len(line) == 4
+    line.leave("a", lambda item: item == "a2")
+    line.leave("nobody", lambda item: True)
+    assert [item for _, item in line.take(9)] == ["a1", "b1", "a3"]
+    assert len(line) == 0
+
+
+def test_a_replaced_model_ends_what_it_was_asked_and_the_new_one_does_the_rest() -> None:
+    pace = threading.Semaphore(0)
+    old, new = PacedModel(pace, "old"), PacedModel(Unpaced(), "new")
+    given: Any = new
+    with engine_of({"poems": old}, slots=1) as engine:
+        running = engine.submit("poems", asking("running", 3))
+        until(lambda: engine.load("poems") == (1, 0))
+        waiting = engine.submit("poems", asking("waiting", 2))
+        engine.replace("poems", given)
+        assert engine.model("poems") is given
+        after = engine.submit("poems", asking("after", 2))
+        pace.release(100)
+        assert [texts(ticket) for ticket in (running, waiting, after)] == [["210"], ["10"], ["10"]]
+    assert (old.admitted, new.admitted) == (["running", "waiting"], ["after"])
+
+
+def test_what_the_old_model_encoded_is_made_by_it_whenever_it_arrives() -> None:
+    old, new = PacedModel(Unpaced(), "old"), PacedModel(Unpaced(), "new")
+    with engine_of({"poems": old}, slots=1) as engine:
+        before: Any = engine.model("poems")
+        given: Any = new
+        engine.replace("poems", given)
+        for _ in range(2):
+            assert texts(engine.submit_jobs("poems", jobs("late", 2), model=before)) == ["10"]
+    assert (old.admitted, new.admitted) == (["late"] * 2, [])
+
+
+def replaced(engine: Engine) -> weakref.ref[PacedModel]:
+    """Another model in the place of one that still has something to do; a weak reference to the old one."""
+    gone: Any = PacedModel(Unpaced(), "gone")
+    engine.replace("poems", gone)
+    running = engine.submit("poems", asking("ok", 200))
+    given: Any = PacedModel(Unpaced(), "new")
+    engine.replace("poems", given)
+    texts(running)
+    return weakref.ref(gone)
+
+
+def test_a_replaced_model_is_let_go_of_when_its_last_answer_has_ended() -> None:
+    with engine_of({"poems": PacedModel(Unpaced(), "first")}) as engine:
+        gone = replaced(engine)
+        until(lambda: gc.collect() >= 0 and gone() is None)
+
+
+def test_models_come_and_go_while_others_are_served() -> None:
+    with engine_of({"one": PacedModel(Unpaced())}) as engine:
+        other: Any = PacedModel(Unpaced(), "other")
+        engine.add("two", other)
+        assert list(engine.models) == ["one", "two"]
+        with pytest.raises(UsageError):
+            engine.add("two", other)
+        running = engine.submit("two", asking("ok", 500))
+        engine.remove("two")
+        assert len(texts(running)[0]) > 500
+        for act in (engine.remove, engine.model, lambda name: engine.replace(name, other)):
+            with pytest.raises(UnknownModel):
+                act("two")
+        assert texts(engine.submit("one", asking("ok", 2))) == ["10"]
+
+
+def test_a_model_whose_session_does_not_open_again_fails_alone() -> None:
+    broken, sound = PacedModel(Unpaced(), "broken"), PacedModel(Unpaced(), "sound")
+    with engine_of({"broken": broken, "sound": sound}) as engine:
+        broken.opens = False
+        for name in ("bad", "ok"):
+            with pytest.raises(Exception, match="the server's log"):
+                texts(engine.submit("broken", asking(name, 2)))
+        assert texts(engine.submit("sound", asking("ok", 2))) == ["10"]
+        broken.opens = True
+        assert texts(engine.submit("broken", asking("ok", 2))) == ["10"]
