@@ -26,7 +26,7 @@ class Operating:
     queue: int = 1024
     """Samples of one model that may wait; beyond it the answer is 429."""
     workers: int = 1
-    """Processes that answer on the one port, each with the models in its own memory; more than one keep no sessions."""
+    """Processes that answer on the one port, each with the models in its own memory; they share the sessions."""
     drain_seconds: float = 10.0
     """What running answers are given to end, at SIGTERM or Ctrl-C."""
     access_log: Path | None = None

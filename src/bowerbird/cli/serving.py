@@ -22,7 +22,8 @@ from bowerbird.cli.operating import OPERATING, Operating, listening
 from bowerbird.cli.options import OUTPUT, SETTINGS, Output, Settings
 
 if TYPE_CHECKING:
-    from bowerbird.serving.limits import Limits
+    from bowerbird.serving.keys import KeyRing
+    from bowerbird.serving.serve_config import ServeConfig
 
 Kinds = Mapping[str, str]
 """What each model id stands for: text, melody or image."""
@@ -54,7 +55,9 @@ class Plan:
     """References by the id that they are asked for by."""
     require_signature: Path | None
     guards: Guards
-    limits: Limits
+    config: ServeConfig
+    sessions: Path
+    """The folder that they are kept in."""
     operating: Operating
     output: Output
 
@@ -64,6 +67,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     require_signature: Path | None = None,
+    sessions: Path | None = None,
     guards: Guards = GUARDS,
     operating: Operating = OPERATING,
     settings: Settings = SETTINGS,
@@ -76,7 +80,8 @@ def serve(
     With --json one object, {"url", "models"}, is printed once it is ready; with --metrics-port it has "metrics" too.
     How large, how long and how often requests may be is set by --set limits.body_bytes, limits.prompt_tokens,
     limits.output_tokens, limits.request_seconds, limits.requests_per_minute, limits.concurrent, limits.connections,
-    limits.head_seconds, limits.body_seconds and limits.write_seconds.
+    limits.head_seconds, limits.body_seconds and limits.write_seconds; how many sessions are kept, and for how long,
+    by sessions.most, sessions.most_age_seconds, sessions.most_bytes and sessions.most_memory_bytes.
 
     Parameters
     ----------
@@ -88,6 +93,8 @@ def serve(
         The port; 0 takes any that is free.
     require_signature
         A file of a public key; nothing is served unless its owner signed every model.
+    sessions
+        A folder for the states of sessions, which servers may share; by default one in the workspace.
     """
     from bowerbird.base.config import resolve
     from bowerbird.serving.guards import is_loopback
@@ -98,14 +105,16 @@ def serve(
 
     check_installed()
     operating.check()
-    limits = resolve(ServeConfig, config_file=settings.config, settings=settings.set).limits
+    config = resolve(ServeConfig, config_file=settings.config, settings=settings.set)
     tls = tls_context(guards.tls_cert, guards.tls_key) is not None
     _check_keys(guards, output)
     Origins(guards.allow_origin)
     keys = guards.keys is not None
     with ExitStack() as ends:
         bound = ends.enter_context(listen(host, port, keys=keys))
-        plan = Plan(_named(model, output), require_signature, guards, limits, operating, output)
+        kept_in = (sessions or space(output).root / "sessions").expanduser()
+        named = _named(model, output)
+        plan = Plan(named, require_signature, guards, config, kept_in, operating, output)
         if keys and not tls and not is_loopback(host):
             show.warn(output, "keys and texts travel readable: give --tls-cert and --tls-key, or put TLS in front")
         metrics = None
@@ -136,6 +145,7 @@ def answer(
     from bowerbird.serving.metrics_port import metrics_on
     from bowerbird.serving.origins import Origins
     from bowerbird.serving.server import run
+    from bowerbird.serving.sessions import SessionStore
     from bowerbird.serving.tls import tls_context
     from bowerbird.serving.workers import TAKEN_AT_ONCE
 
@@ -149,7 +159,8 @@ def answer(
         queue=options.queue,
         local=keys is None,
         keys=keys,
-        limits=plan.limits,
+        limits=plan.config.limits,
+        sessions=SessionStore(plan.sessions, **plan.config.sessions.model_dump()),
         origins=Origins(guards.allow_origin),
         observer=metrics,
         feedback=space(plan.output).root / "feedback",
@@ -166,7 +177,7 @@ def answer(
             bound,
             on_ready=lambda: on_ready(kinds),
             drain_seconds=options.drain_seconds,
-            limits=plan.limits,
+            limits=plan.config.limits,
             tls=tls_context(guards.tls_cert, guards.tls_key),
             taken_at_once=TAKEN_AT_ONCE if options.workers > 1 else BACKLOG,
         )

@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import Field
+
+from bowerbird.base.config import Config
 from bowerbird.serving.errors import SessionBusy
 from bowerbird.serving.session_files import SessionFiles, Signature
 from bowerbird.serving.session_record import About, Key, Session
@@ -17,18 +20,20 @@ from bowerbird.serving.session_record import About, Key, Session
 _SWEEP_SECONDS = 60.0
 
 
-@dataclass(frozen=True)
-class Bounds:
+class Bounds(Config):
     """How much is kept at all."""
 
-    most: int = 1000
-    """Sessions in all."""
-    most_age_seconds: float = 7 * 86400
-    """Since a session was used last."""
-    most_bytes: int = 1 << 30
-    """Of the states of all."""
-    most_memory_bytes: int = 64 << 20
-    """Of the states that are held in memory beside their files."""
+    most: int = Field(1000, ge=1, le=1_000_000)
+    """Sessions in all. Beyond it the one not used for longest goes, of the key that has most."""
+    most_age_seconds: float = Field(7 * 86400.0, gt=0, le=1e10)
+    """Seconds since it was used last after which a session goes."""
+    most_bytes: int = Field(1 << 30, ge=1)
+    """Bytes of all states; beyond it as beyond `most`."""
+    most_memory_bytes: int = Field(64 << 20, ge=0)
+    """Bytes of the states that are held in memory beside their files."""
+
+
+BOUNDS = Bounds()
 
 
 @dataclass(frozen=True)

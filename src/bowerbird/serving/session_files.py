@@ -8,11 +8,10 @@ a damaged one is refused, because the compiled loops use some of its numbers as 
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,24 +34,32 @@ Signature = tuple[int, int, int]
 class SessionFiles:
     """The sessions in a folder, which several processes may share.
 
-    A process makes one of these for a folder: closing a second one would let go of the first one's claims.
+    Nothing is written, not even the folder, before the first session is. A process makes one of these for a
+    folder: closing a second one would let go of the first one's claims.
     """
 
     def __init__(self, folder: Path):
-        private_folder(folder)
         self.folder = folder
-        with storage_errors(folder):
-            self._lock = open(folder / ".lock", "ab", opener=private)  # noqa: SIM115 - held until `close`
+        self._lock: IO[bytes] | None = None
 
     def close(self) -> None:
-        self._lock.close()
+        """Let go of what is claimed."""
+        if self._lock is not None:
+            self._lock.close()
 
     def claim(self, key: Key) -> bool:
         """Whether no other process holds this session; then this one does until `release`, or its death.
 
         Each session is a byte of one lock file, so that no file a session is left behind. On Windows nothing
         is locked: run one server a folder there.
+
+        Raises:
+            StorageError: the folder cannot be made or written to.
         """
+        if self._lock is None:
+            private_folder(self.folder)
+            with storage_errors(self.folder):
+                self._lock = open(self.folder / ".lock", "ab", opener=private)  # noqa: SIM115 - held until `close`
         if sys.platform == "win32":
             return True
         import fcntl
@@ -64,7 +71,7 @@ class SessionFiles:
         return True
 
     def release(self, key: Key) -> None:
-        if sys.platform == "win32" or self._lock.closed:
+        if sys.platform == "win32" or self._lock is None or self._lock.closed:
             return
         import fcntl
 
@@ -73,10 +80,9 @@ class SessionFiles:
     def signature(self, key: Key) -> Signature | None:
         """None: there is no such session."""
         try:
-            status = self._path(key).lstat()
+            return _signature(self._path(key))
         except FileNotFoundError:
             return None
-        return status.st_mtime_ns, status.st_ino, status.st_size
 
     def about(self, key: Key) -> About | None:
         """Its header alone. Raises CorruptFile as `read`."""
@@ -127,13 +133,9 @@ class SessionFiles:
         Files that are no sessions, or damaged, are left out.
         """
         found: dict[Path, tuple[Signature, About]] = {}
-        with storage_errors(self.folder), os.scandir(self.folder) as entries:
-            names = [entry.name for entry in entries if entry.name.endswith(_SUFFIX)]
-        for name in names:
-            path = self.folder / name
+        for path in self.folder.glob(f"[!.]*{_SUFFIX}"):
             try:
-                status = path.lstat()
-                signature = (status.st_mtime_ns, status.st_ino, status.st_size)
+                signature = _signature(path)
                 before = known.get(path)
                 if before is not None and before[0] == signature:
                     found[path] = before
@@ -147,6 +149,11 @@ class SessionFiles:
 
     def _path(self, key: Key) -> Path:
         return self.folder / f"{_hash(key)[:40]}{_SUFFIX}"
+
+
+def _signature(path: Path) -> Signature:
+    status = path.lstat()
+    return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 def _hash(key: Key) -> str:

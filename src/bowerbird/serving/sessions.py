@@ -22,7 +22,7 @@ from bowerbird.serving.errors import (
     UnknownPoint,
     UnknownSession,
 )
-from bowerbird.serving.session_cache import Bounds, SessionCache
+from bowerbird.serving.session_cache import BOUNDS, Bounds, SessionCache
 from bowerbird.serving.session_files import SessionFiles
 from bowerbird.serving.session_record import About, PointAbout, Session, checked_name
 
@@ -44,23 +44,25 @@ class SessionStore:
         folder: where they are kept; None keeps them in memory only. A process opens a folder once.
         most, most_age_seconds, most_bytes, most_memory_bytes: see `Bounds`.
         now: seconds since 1970.
-
-    Raises:
-        StorageError: the folder cannot be made or written to.
     """
 
     def __init__(
         self,
         folder: Path | None,
         *,
-        most: int = Bounds.most,
-        most_age_seconds: float = Bounds.most_age_seconds,
-        most_bytes: int = Bounds.most_bytes,
-        most_memory_bytes: int = Bounds.most_memory_bytes,
+        most: int = BOUNDS.most,
+        most_age_seconds: float = BOUNDS.most_age_seconds,
+        most_bytes: int = BOUNDS.most_bytes,
+        most_memory_bytes: int = BOUNDS.most_memory_bytes,
         now: Callable[[], float] = time.time,
     ):
         files = SessionFiles(folder) if folder is not None else None
-        bounds = Bounds(most, most_age_seconds, most_bytes, most_memory_bytes)
+        bounds = Bounds(
+            most=most,
+            most_age_seconds=most_age_seconds,
+            most_bytes=most_bytes,
+            most_memory_bytes=most_memory_bytes,
+        )
         self._cache = SessionCache(files, bounds, now)
         self._now = now
 
@@ -85,6 +87,7 @@ class SessionStore:
             SessionBusy: another request goes on with it.
             SessionModelChanged: it began on another model.
             CorruptFile: its file is damaged.
+            StorageError: the folder cannot be made or written to.
         """
         key = owner, checked_name(name, "session")
         self._cache.claim(key)
