@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,7 +27,13 @@ class Operating:
     queue: int = 1024
     """Samples of one model that may wait; beyond it the answer is 429."""
     workers: int = 1
-    """Processes that answer on the one port, each with the models in its own memory; more than one keep no sessions."""
+    """Processes that answer on the one port, each with the models in its own memory."""
+    sessions: Path | None = None
+    """The folder of sessions; by default sessions in the workspace."""
+    most_sessions: int = 1000
+    """Sessions that are kept; beyond it those not used for longest go."""
+    session_days: float = 7.0
+    """Days that a session is kept after its last use."""
     drain_seconds: float = 10.0
     """What running answers are given to end, at SIGTERM or Ctrl-C."""
     access_log: Path | None = None
@@ -43,12 +50,20 @@ class Operating:
         UsageError: a number is out of its range, or two options do not go together.
         MissingExtra: what is asked for needs packages that are not here.
         """
-        for name, most in (("slots", 1024), ("queue", 1_000_000), ("workers", 64)):
-            value = getattr(self, name)
-            if not 1 <= value <= most:
-                raise UsageError(f"--{name} {value} is out of range", hint=f"1 to {most:,}")
-        if not 0 <= self.drain_seconds <= 3600:
-            raise UsageError(f"--drain-seconds {self.drain_seconds} is out of range", hint="0 to 3600")
+        bounds = {
+            "slots": (1, 1024),
+            "queue": (1, 1_000_000),
+            "workers": (1, 64),
+            "most_sessions": (1, 1_000_000),
+            "session_days": (0, 3650),
+            "drain_seconds": (0, 3600),
+        }
+        for name, (least, most) in bounds.items():
+            if not least <= getattr(self, name) <= most:
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(f"{option} {getattr(self, name)} is out of range", hint=f"{least} to {most:,}")
+        if self.workers > 1 and sys.platform == "win32":
+            raise UsageError("several workers need a POSIX system", hint="--workers 1")
         if self.metrics_port is None and self.metrics_host != Operating.metrics_host:
             raise UsageError("--metrics-host is of no use without --metrics-port")
         if self.traces:
