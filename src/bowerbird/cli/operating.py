@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -43,12 +44,20 @@ class Operating:
         UsageError: a number is out of its range, or two options do not go together.
         MissingExtra: what is asked for needs packages that are not here.
         """
-        for name, most in (("slots", 1024), ("queue", 1_000_000), ("workers", 64)):
-            value = getattr(self, name)
-            if not 1 <= value <= most:
-                raise UsageError(f"--{name} {value} is out of range", hint=f"1 to {most:,}")
-        if not 0 <= self.drain_seconds <= 3600:
-            raise UsageError(f"--drain-seconds {self.drain_seconds} is out of range", hint="0 to 3600")
+        bounds = {
+            "slots": (1, 1024),
+            "queue": (1, 1_000_000),
+            "workers": (1, 64),
+            "most_sessions": (1, 1_000_000),
+            "session_days": (0, 3650),
+            "drain_seconds": (0, 3600),
+        }
+        for name, (least, most) in bounds.items():
+            if not least <= getattr(self, name) <= most:
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(f"{option} {getattr(self, name)} is out of range", hint=f"{least} to {most:,}")
+        if self.workers > 1 and sys.platform == "win32":
+            raise UsageError("several workers need a POSIX system", hint="--workers 1")
         if self.metrics_port is None and self.metrics_host != Operating.metrics_host:
             raise UsageError("--metrics-host is of no use without --metrics-port")
         if self.traces:

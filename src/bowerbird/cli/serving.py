@@ -22,8 +22,10 @@ from bowerbird.cli.operating import OPERATING, Operating, listening
 from bowerbird.cli.options import OUTPUT, SETTINGS, Output, Settings
 
 if TYPE_CHECKING:
+    from bowerbird.kinds.loaded import Model
     from bowerbird.serving.keys import KeyRing
     from bowerbird.serving.serve_config import ServeConfig
+    from bowerbird.workspace import Workspace
 
 Kinds = Mapping[str, str]
 """What each model id stands for: text, melody or image."""
@@ -146,27 +148,33 @@ def answer(
     from bowerbird.serving.origins import Origins
     from bowerbird.serving.server import run
     from bowerbird.serving.sessions import SessionStore
+    from bowerbird.serving.swapping import AliasWatch
     from bowerbird.serving.tls import tls_context
     from bowerbird.serving.workers import TAKEN_AT_ONCE
 
     guards, options = plan.guards, plan.operating
     keys = KeyRing(guards.keys) if guards.keys else None
     metrics = Metrics()
-    models = {name: _load(reference, plan, metrics) for name, reference in plan.models.items()}
-    app = create_app(
-        models,
-        slots=options.slots,
-        queue=options.queue,
-        local=keys is None,
-        keys=keys,
-        limits=plan.config.limits,
-        sessions=SessionStore(plan.sessions, **plan.config.sessions.model_dump()),
-        origins=Origins(guards.allow_origin),
-        observer=metrics,
-        feedback=space(plan.output).root / "feedback",
-    )
+    workspace = space(plan.output)
+    load = partial(_load, workspace, plan.require_signature, metrics.versions)
+    models = {name: load(reference) for name, reference in plan.models.items()}
     kinds = {name: model.kind.name for name, model in models.items()}
     with ExitStack() as ends:
+        sessions = SessionStore(plan.sessions, **plan.config.sessions.model_dump())
+        ends.callback(sessions.close)
+        app = create_app(
+            models,
+            slots=options.slots,
+            queue=options.queue,
+            local=keys is None,
+            keys=keys,
+            limits=plan.config.limits,
+            origins=Origins(guards.allow_origin),
+            sessions=sessions,
+            observer=metrics,
+            feedback=workspace.root / "feedback",
+        )
+        ends.enter_context(AliasWatch(app.state.engine, plan.models, load, workspace=workspace))
         ends.enter_context(listening(app, options))
         if metrics_bound is not None:
             ends.enter_context(metrics_on(metrics_bound, metrics.text))
@@ -253,15 +261,14 @@ def _named(references: tuple[str, ...], output: Output) -> dict[str, str]:
     return named
 
 
-def _load(reference: str, plan: Plan, metrics: Any) -> Any:
-    """A model, whose version in the registry, if it has one, the metrics are told."""
+def _load(workspace: Workspace, key: Path | None, versions: dict[str, str], reference: str) -> Model:
+    """A model; of a published one its version is noted by its digest, for the metrics."""
     from bowerbird import lifecycle
 
-    workspace = space(plan.output)
     published = workspace.resolve(reference).published
     if published is not None:
-        metrics.versions[published.digest] = str(published.version)
-    return lifecycle.load(reference, workspace=workspace, signed_by=plan.require_signature)
+        versions[published.digest] = str(published.version)
+    return lifecycle.load(reference, workspace=workspace, signed_by=key)
 
 
 _ASKED: dict[str, tuple[str, dict[str, Any]]] = {

@@ -132,12 +132,14 @@ class Metrics:
     # A listener of exchanges.
 
     def __call__(self, exchange: Exchange) -> None:
-        self._requests.labels(exchange.model, exchange.path, str(exchange.status)).inc()
+        known = self._engine is None or exchange.model in self._engine.models
+        model = exchange.model if known else ""
+        self._requests.labels(model, exchange.path, str(exchange.status)).inc()
         self._request_seconds.labels(exchange.path).observe(exchange.seconds)
         if exchange.code:
             self._errors.labels(exchange.code).inc()
         if exchange.prompt_tokens:
-            self._tokens.labels(exchange.model, "prompt").inc(exchange.prompt_tokens)
+            self._tokens.labels(model, "prompt").inc(exchange.prompt_tokens)
 
     def refresh(self) -> None:
         """Set the gauges to what is so now."""

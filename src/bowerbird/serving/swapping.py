@@ -11,6 +11,7 @@ from typing import Self
 
 from bowerbird.base.errors import BowerbirdError
 from bowerbird.kinds.loaded import Model
+from bowerbird.serving import warming
 from bowerbird.serving.delivery import report
 from bowerbird.serving.engine import Engine
 from bowerbird.workspace import Workspace
@@ -19,12 +20,6 @@ RETRY_SECONDS = 30.0
 """A version that could not be served is tried again after so long, or once the alias moves on."""
 
 log = logging.getLogger(__name__)
-
-
-def make_a_little(model: Model) -> None:
-    """So that what is compiled, or laid out in memory, at the first request is so before anybody asks."""
-    parts = model.parts(model.request(seed=0))
-    next(parts)
 
 
 class AliasWatch:
@@ -50,7 +45,7 @@ class AliasWatch:
         every_seconds: float = 1.0,
         *,
         workspace: Workspace | None = None,
-        warm: Callable[[Model], None] = make_a_little,
+        warm: Callable[[Model], None] = warming.warm,
     ):
         self.engine = engine
         self.places = dict(places)
