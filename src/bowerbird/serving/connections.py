@@ -86,7 +86,9 @@ class Connection(asyncio.Protocol):
         self._answered = 0
         """Requests answered before this one."""
         self._heard = False
-        """Some of a request's head is here."""
+        """Something came since it waits."""
+        self._whole = True
+        """What comes is no rest of a body whose request was answered without it."""
         self._waiting: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._leaving: asyncio.TimerHandle | None = None
@@ -138,10 +140,11 @@ class Connection(asyncio.Protocol):
         self.answering = False
         self._stop_waiting()
 
-    def ended(self) -> None:
-        """A request has been answered."""
+    def ended(self, whole: bool) -> None:
+        """A request has been answered; `whole`: all of its body was read."""
         self._requests -= 1
         self._answered += 1
+        self._whole = whole
         if self._requests or self._http is None:
             return
         if self._leaving is not None:
@@ -185,7 +188,7 @@ class Connection(asyncio.Protocol):
             self._waiting.cancel()
 
     def _too_late(self) -> None:
-        if self._heard:
+        if self._heard and self._whole:
             seconds = self._all.limits.head_seconds
             self.end(TooSlow(f"no whole request arrived within {seconds:g} seconds"))
         else:
