@@ -23,7 +23,6 @@ from bowerbird.cli.options import OUTPUT, SETTINGS, Output, Settings
 
 if TYPE_CHECKING:
     from bowerbird.kinds.loaded import Model
-    from bowerbird.serving.keys import KeyRing
     from bowerbird.serving.serve_config import ServeConfig
     from bowerbird.workspace import Workspace
 
