@@ -126,9 +126,6 @@ class Answer:
         changes: dict[str, Any] = {
             "prompt": prompt.tokens if start is None else prompt.tokens[1:],
             "length": asked.tokens,
-            "frequency_penalty": asked.frequency_penalty,
-            "presence_penalty": asked.presence_penalty,
-            "bias": asked.bias,
             "logprobs": 0 if asked.logprobs is None and asked.best_of > asked.n else asked.logprobs,
             "prompt_logprobs": tells_prompt,
             "start": start,
@@ -225,9 +222,8 @@ class Answer:
 
 
 def _check_bias(asked: Asked, model: Model) -> None:
-    size = model.codec.vocab_size
-    wrong = next((token for token in asked.bias if token >= size), None)
-    if wrong is not None:
+    size, wrong = model.codec.vocab_size, max(asked.fields["logit_bias"], default=0)
+    if wrong >= size:
         raise BadRequest(
             f"`logit_bias` names token {wrong}; this model has 0 to {size - 1}",
             param="logit_bias",

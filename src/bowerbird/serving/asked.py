@@ -145,9 +145,6 @@ class Asked:
     stream: bool
     include_usage: bool
     session: str | None
-    frequency_penalty: float
-    presence_penalty: float
-    bias: dict[int, float]
     best_of: int
     """Samples made for each prompt, of which the `n` likeliest are given; `n` or more."""
     logprobs: int | None = None
@@ -188,6 +185,9 @@ def sampled(body: SampledBody, limits: Limits, *, tokens: int, tokens_param: str
         "top_p": body.top_p if body.top_p is None else max(body.top_p, 1e-9),
         "min_p": body.min_p,
         "repetition_penalty": 1.0 if body.repetition_penalty is None else body.repetition_penalty,
+        "frequency_penalty": body.frequency_penalty or 0.0,
+        "presence_penalty": body.presence_penalty or 0.0,
+        "logit_bias": _bias(body.logit_bias),
         "stop": _stops(body.stop),
         "seed": body.seed,
     }
@@ -198,9 +198,6 @@ def sampled(body: SampledBody, limits: Limits, *, tokens: int, tokens_param: str
         stream=bool(body.stream),
         include_usage=bool(body.stream_options and body.stream_options.include_usage),
         session=body.session,
-        frequency_penalty=body.frequency_penalty or 0.0,
-        presence_penalty=body.presence_penalty or 0.0,
-        bias=_bias(body.logit_bias),
         tokens=tokens,
         **own,
     )

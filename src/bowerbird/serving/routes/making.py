@@ -21,7 +21,8 @@ async def made_whole(request: Request, served: Served, form: Any, ask: Any) -> R
     """The answer of such a path; `ask` makes jobs of a body in its form."""
     body = validated(await read_json_body(request, limits=served.limits), form)
     engine = served.engine
-    asked = await asyncio.to_thread(ask, body, engine.model(body.model))
+    model = engine.model(body.model)
+    asked = await asyncio.to_thread(ask, body, model)
     request.state.model = body.model
     if len(asked.jobs) > served.room:
         raise BadRequest(
@@ -33,6 +34,7 @@ async def made_whole(request: Request, served: Served, form: Any, ask: Any) -> R
         loop=asyncio.get_running_loop(),
         owner=owner_of(request),
         seconds=served.limits.request_seconds,
+        model=model,
     )
     try:
         made = await unless_gone(request.receive, gathered(ticket))

@@ -151,6 +151,7 @@ async def _begun(request: Request, served: Served, asked: Asked, weight: int, ma
                 loop=asyncio.get_running_loop(),
                 owner=owner,
                 seconds=served.limits.request_seconds,
+                model=model,
             )
     except BaseException:
         if use is not None:
