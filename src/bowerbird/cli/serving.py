@@ -105,7 +105,6 @@ def serve(
     from bowerbird.serving.tls import tls_context
 
     check_installed()
-<<<<<<< ours
     operating.check()
     config = resolve(ServeConfig, config_file=settings.config, settings=settings.set)
     tls = tls_context(guards.tls_cert, guards.tls_key) is not None
@@ -180,21 +179,6 @@ def answer(
             ends.enter_context(metrics_on(metrics_bound, metrics.text))
         if options.workers > 1:
             metrics.keep_fresh()
-=======
-    limits = resolve(ServeConfig, config_file=settings.config, settings=settings.set).limits
-    origins = Origins(guards.allow_origin)
-    tls = tls_context(guards.tls_cert, guards.tls_key)
-    keys = _keys(guards, output)
-    bound = listen(host, port, keys=keys is not None)
-    with bound:
-        models = _loaded(model, require_signature, output)
-        app = create_app(models, local=keys is None, keys=keys, limits=limits, origins=origins)
-        url = url_of(bound, tls=tls is not None)
-        if keys is not None and tls is None and not is_loopback(host):
-            show.warn(
-                output, "keys and texts travel readable: give --tls-cert and --tls-key, or put TLS in front"
-            )
->>>>>>> theirs
         run(
             app,
             bound,

@@ -99,13 +99,9 @@ def run(
         taken_at_once=taken_at_once,
     )
     with bound:
-<<<<<<< ours
         server.run()
     if server.failure is not None:
         raise server.failure
-=======
-        make_server(app, bound, on_ready=on_ready, drain_seconds=drain_seconds, limits=limits, tls=tls).run()
->>>>>>> theirs
 
 
 def make_server(
@@ -142,42 +138,16 @@ def make_server(
                 state = {**self.lifespan.state, "connection": connection}
                 return protocol(config=config, server_state=self.server_state, app_state=state, _loop=loop)
 
-<<<<<<< ours
-            server = await loop.create_server(
-                Connections(limits, room_for(limits.connections), make).accept,
-=======
             self.connections = Connections(limits, room_for(limits.connections), make)
-            return await loop.create_server(
+            server = await loop.create_server(
                 self.connections.accept,
->>>>>>> theirs
                 sock=bound,
                 backlog=taken_at_once,
                 ssl=tls,
                 ssl_handshake_timeout=limits.head_seconds if tls else None,
             )
-<<<<<<< ours
             bound.listen(BACKLOG)  # asyncio has made the queue as short as what it takes in one go
             return server
-=======
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Generator[None]:
-            # uvicorn's own raises the signal again when all is done, so that a polite end looks like a kill.
-            if threading.current_thread() is not threading.main_thread():
-                yield
-                return
-            numbers = (signal.SIGINT, signal.SIGTERM)
-            before = {number: signal.signal(number, self._ask_to_stop) for number in numbers}
-            try:
-                yield
-            finally:
-                for number, handler in before.items():
-                    signal.signal(number, handler)
-
-        def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
-            self.force_exit = self.should_exit and number == signal.SIGINT
-            self.should_exit = True
->>>>>>> theirs
 
     config = uvicorn.Config(
         app,
