@@ -48,7 +48,7 @@ def test_the_likeliest_tokens_are_those_of_the_formula(kind: str, told: dict[str
 def test_a_bias_can_force_a_token_or_forbid_it(kind: str) -> None:
     session = SESSIONS[kind](network(), 1)
     assert got_one(session, bias={17: 100.0}, length=9).tokens == [17] * 9
-    forbidden = {token: -100.0 for token in range(50)}
+    forbidden = dict.fromkeys(range(50), -100.0)
     found = got_one(session, bias=forbidden, length=60, temperature=1.5)
     assert min(found.tokens) >= 50
 

@@ -120,7 +120,7 @@ def test_memory_is_taken_as_slots_are() -> None:
         assert list(found.values()) == small
     assert len(fused._rows.scores) == len(fused._turns.noise) == fused._rows.hidden.shape[1] == 128
     assert len(plain._logits) == len(plain._used) == len(plain._banned) == len(plain._state[0]) == 128
-    assert 0 < plain.bytes_per_slot
+    assert plain.bytes_per_slot > 0
     assert 0 < fused.bytes_per_slot < 20_000
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 pytest.importorskip("numba")
 
-from tests.sampling.streams import SESSIONS, V, Got, got, got_one, network, request, words
+from tests.sampling.streams import SESSIONS, Got, V, got, got_one, network, request, words
 
 from bowerbird.sampling import prompts
 from bowerbird.sampling.logprobs import TokenLogprobs, joined, token_logprobs
@@ -116,7 +116,12 @@ def test_after_a_state_the_first_token_of_a_prompt_has_one_too(kind: str) -> Non
     text = words(40)
     state = got_one(SESSIONS[kind](network(), 1), prompt=text[:25], length=0, keep_state=True).state
     found: Got = got_one(
-        SESSIONS[kind](network(), 1), prompt=text[25:], start=state, logprobs=2, prompt_logprobs=True, length=4
+        SESSIONS[kind](network(), 1),
+        prompt=text[25:],
+        start=state,
+        logprobs=2,
+        prompt_logprobs=True,
+        length=4,
     )
     assert found.prompt_logprobs is not None
     assert_own(found.prompt_logprobs, text[25:], own(text)[24:-1])

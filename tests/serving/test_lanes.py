@@ -9,12 +9,12 @@ import weakref
 from typing import Any
 
 import pytest
+from tests.serving.paced import PacedModel, Unpaced, asking, engine_of, jobs, texts, until
 
 from bowerbird.base.errors import UsageError
 from bowerbird.serving.engine import Engine
 from bowerbird.serving.errors import Busy, UnknownModel
 from bowerbird.serving.waiting import WaitingLine
-from tests.serving.paced import PacedModel, Unpaced, asking, engine_of, jobs, texts, until
 
 
 class Slow(Unpaced):

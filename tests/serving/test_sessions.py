@@ -384,7 +384,9 @@ with open(sys.argv[1], "ab") as file:
 """
 
 
-def test_a_session_that_another_process_uses_is_busy_until_it_ends(tmp_path: Path, state: StreamState) -> None:
+def test_a_session_that_another_process_uses_is_busy_until_it_ends(
+    tmp_path: Path, state: StreamState
+) -> None:
     store = SessionStore(tmp_path)
     begin(store, "tale", state)
     begin(store, "free", state)
@@ -454,11 +456,10 @@ def test_a_full_disk_leaves_the_session_as_it_was(
     def full(*arguments: Any) -> None:
         raise StorageError("the disk is full")
 
-    with store.use("tale", "", MODEL, "tiny") as use:
-        with monkeypatch.context() as patched:
-            patched.setattr("bowerbird.serving.session_files.write_whole", full)
-            with pytest.raises(StorageError):
-                use.keep(later, 4)
+    with store.use("tale", "", MODEL, "tiny") as use, monkeypatch.context() as patched:
+        patched.setattr("bowerbird.serving.session_files.write_whole", full)
+        with pytest.raises(StorageError):
+            use.keep(later, 4)
     with store.use("tale", "", MODEL, "tiny") as use:
         assert alike(use.start, state)
     assert store.get("tale", "").characters == 3

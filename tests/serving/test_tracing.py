@@ -133,7 +133,7 @@ def test_it_is_configured_where_a_collector_is_named(monkeypatch: pytest.MonkeyP
 class Collector(BaseHTTPRequestHandler):
     received: list[tuple[str, ExportTraceServiceRequest]]
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         content = self.rfile.read(int(self.headers["Content-Length"]))
         if self.headers.get("Content-Encoding") == "gzip":
             import gzip

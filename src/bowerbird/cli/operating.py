@@ -55,7 +55,9 @@ class Operating:
         for name, (least, most) in bounds.items():
             if not least <= getattr(self, name) <= most:
                 option = f"--{name.replace('_', '-')}"
-                raise UsageError(f"{option} {getattr(self, name)} is out of range", hint=f"{least} to {most:,}")
+                raise UsageError(
+                    f"{option} {getattr(self, name)} is out of range", hint=f"{least} to {most:,}"
+                )
         if self.workers > 1 and sys.platform == "win32":
             raise UsageError("several workers need a POSIX system", hint="--workers 1")
         if self.metrics_port is None and self.metrics_host != Operating.metrics_host:

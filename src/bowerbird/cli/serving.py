@@ -117,7 +117,9 @@ def serve(
         named = _named(model, output)
         plan = Plan(named, require_signature, guards, config, kept_in, operating, output)
         if keys and not tls and not is_loopback(host):
-            show.warn(output, "keys and texts travel readable: give --tls-cert and --tls-key, or put TLS in front")
+            show.warn(
+                output, "keys and texts travel readable: give --tls-cert and --tls-key, or put TLS in front"
+            )
         metrics = None
         if operating.metrics_port is not None:
             metrics = ends.enter_context(listen(operating.metrics_host, operating.metrics_port, keys=keys))

@@ -194,7 +194,9 @@ def _multiply(
             place, column = at + panel * size * PANEL, panel * PANEL
             told = bias + column
             for first in range(0, eights, 8):
-                _tile_8x1(weights, place, size, inputs, sources, first, outputs, targets, column, biases, told)
+                _tile_8x1(
+                    weights, place, size, inputs, sources, first, outputs, targets, column, biases, told
+                )
             if fours > eights:
                 _tile_4x1(
                     weights, place, size, inputs, sources, eights, outputs, targets, column, biases, told
@@ -208,13 +210,21 @@ def _multiply(
             told = bias + column
             wide = panel + 4 <= panels
             if rows == 2 and wide:
-                _tile_2x4(weights, place, size, inputs, sources, first, outputs, targets, column, biases, told)
+                _tile_2x4(
+                    weights, place, size, inputs, sources, first, outputs, targets, column, biases, told
+                )
             elif rows == 2:
-                _tile_2x1(weights, place, size, inputs, sources, first, outputs, targets, column, biases, told)
+                _tile_2x1(
+                    weights, place, size, inputs, sources, first, outputs, targets, column, biases, told
+                )
             elif wide:
-                _tile_1x4(weights, place, size, inputs, sources, first, outputs, targets, column, biases, told)
+                _tile_1x4(
+                    weights, place, size, inputs, sources, first, outputs, targets, column, biases, told
+                )
             else:
-                _tile_1x1(weights, place, size, inputs, sources, first, outputs, targets, column, biases, told)
+                _tile_1x1(
+                    weights, place, size, inputs, sources, first, outputs, targets, column, biases, told
+                )
             panel += 4 if wide else 1
         first += rows
 

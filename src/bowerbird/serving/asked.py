@@ -215,7 +215,11 @@ def validated(body: Mapping[str, Any], form: type[Body]) -> Body:
         near = nearest(unknown, form.model_fields)
         advice = f"; did you mean `{near}`?" if near else ""
         raise BadRequest(f"there is no field `{unknown}`{advice}", param=unknown, code="unknown_parameter")
-    if "model" in form.model_fields and form.model_fields["model"].is_required() and body.get("model") is None:
+    if (
+        "model" in form.model_fields
+        and form.model_fields["model"].is_required()
+        and body.get("model") is None
+    ):
         raise BadRequest("name a model in the field `model`", param="model", code="missing_parameter")
     try:
         return form.model_validate(dict(body))
@@ -225,9 +229,7 @@ def validated(body: Mapping[str, Any], form: type[Body]) -> Body:
         told = "; ".join(
             f"`{'.'.join(map(str, problem['loc']))}`: {problem['msg'].lower()}" for problem in problems[:8]
         )
-        raise BadRequest(
-            told, param=str(place[0]) if place else None, code="invalid_value"
-        ) from None
+        raise BadRequest(told, param=str(place[0]) if place else None, code="invalid_value") from None
 
 
 def _stops(value: Any) -> tuple[str, ...]:

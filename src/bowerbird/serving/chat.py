@@ -103,7 +103,9 @@ def asked_chat(body: ChatBody, limits: Limits) -> Asked:
         BadRequest: a field is wrong; it is named in `param`.
     """
     if body.top_logprobs and not body.logprobs:
-        raise BadRequest("`top_logprobs` goes with `logprobs` only", param="top_logprobs", code="invalid_value")
+        raise BadRequest(
+            "`top_logprobs` goes with `logprobs` only", param="top_logprobs", code="invalid_value"
+        )
     for message in body.messages:
         check_text(message.words, "messages")
     tokens, name = body.max_completion_tokens, "max_completion_tokens"

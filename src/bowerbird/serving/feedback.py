@@ -166,7 +166,9 @@ class Feedback:
         elif model is None or text is None:
             param = "model" if model is None else "text"
             raise BadRequest(
-                "name the answer by its `id`, or give `model` and `text`", param=param, code="missing_parameter"
+                "name the answer by its `id`, or give `model` and `text`",
+                param=param,
+                code="missing_parameter",
             )
         rating = _WORDS[body.rating] if isinstance(body.rating, str) else body.rating
         return {

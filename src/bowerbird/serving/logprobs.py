@@ -181,6 +181,8 @@ def _finite(logprob: float) -> float:
 def _each(
     tokens: Sequence[int], logprobs: TokenLogprobs
 ) -> Iterator[tuple[int, float, list[tuple[int, float]]]]:
-    rows = zip(tokens, logprobs.chosen.tolist(), logprobs.top_tokens.tolist(), logprobs.top.tolist(), strict=True)
+    rows = zip(
+        tokens, logprobs.chosen.tolist(), logprobs.top_tokens.tolist(), logprobs.top.tolist(), strict=True
+    )
     for token, chosen, others, values in rows:
         yield token, chosen, list(zip(others, values, strict=True))

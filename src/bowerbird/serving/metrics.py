@@ -60,7 +60,11 @@ class Metrics:
             )
 
         self._requests = counter(
-            "requests_total", "Requests answered, by path template and HTTP status.", "model", "path", "status"
+            "requests_total",
+            "Requests answered, by path template and HTTP status.",
+            "model",
+            "path",
+            "status",
         )
         self._request_seconds = histogram(
             "request_duration_seconds", "From a request to the last byte of its answer.", _REQUEST, "path"
@@ -68,21 +72,31 @@ class Metrics:
         self._errors = counter(
             "errors_total", "Answers that were an error or ended with one, by its code.", "code"
         )
-        self._tokens = counter("tokens_total", "Tokens read (prompt) and made (completion).", "model", "direction")
+        self._tokens = counter(
+            "tokens_total", "Tokens read (prompt) and made (completion).", "model", "direction"
+        )
         self._samples = counter("samples_total", "Samples that ended, by why they did.", "model", "reason")
         self._queue_seconds = histogram(
             "time_in_queue_seconds", "From asking for a sample to its slot.", _FIRST_TOKEN, "model"
         )
         self._first_token = histogram(
-            "time_to_first_token_seconds", "From asking for a sample to its first content.", _FIRST_TOKEN, "model"
+            "time_to_first_token_seconds",
+            "From asking for a sample to its first content.",
+            _FIRST_TOKEN,
+            "model",
         )
         self._per_token = histogram(
-            "time_per_token_seconds", "What each stream of a turn waited for a token of it.", _PER_TOKEN, "model"
+            "time_per_token_seconds",
+            "What each stream of a turn waited for a token of it.",
+            _PER_TOKEN,
+            "model",
         )
         self._batch = histogram("batch_size", "Samples that took a turn together.", _STREAMS, "model")
         self._queue = gauge("queue_length", "Samples that wait for a slot.", "model")
         self._slots = gauge("slots_used", "Samples in slots.", "model")
-        self._memory = gauge("resident_memory_bytes", "Physical memory of the server; of all workers together.")
+        self._memory = gauge(
+            "resident_memory_bytes", "Physical memory of the server; of all workers together."
+        )
         self._info = Gauge(
             "bowerbird_model_info",
             "1 for what each model id stands for now, by digest and version in the registry; 0 for what it was before.",

@@ -24,7 +24,7 @@ def metrics_on(bound: socket.socket, text: Callable[[], bytes]) -> Iterator[None
         server_version = "bowerbird"
         sys_version = ""
 
-        def do_GET(self) -> None:  # noqa: N802 (the name is http.server's)
+        def do_GET(self) -> None:
             known = self.path.partition("?")[0] == "/metrics"
             content = text() if known else b"the metrics are at /metrics\n"
             self.send_response(200 if known else 404)

@@ -19,9 +19,7 @@ def reread(model: Model, content: TokenRequest, text: str) -> StreamState:
     Heavy for long answers: call it beside the event loop.
     """
     tokens = np.concatenate([content.prompt, model.codec.encode(text).astype(np.int64)])
-    again = replace(
-        content, prompt=tokens, length=0, keep_state=True, logprobs=None, prompt_logprobs=False
-    )
+    again = replace(content, prompt=tokens, length=0, keep_state=True, logprobs=None, prompt_logprobs=False)
     [progress] = run_all(model.kind.open_session(model.network, 1), [again])
     assert progress.chunk.state is not None, "it was asked for"
     return progress.chunk.state

@@ -21,7 +21,7 @@ from bowerbird.serving.errors import Busy, TimedOut, code_of
 from bowerbird.serving.observer import Observer
 from bowerbird.serving.samples import Request, Sample
 from bowerbird.serving.slots import Slots
-from bowerbird.serving.ticket import MOST_UNREAD_BYTES, Ticket
+from bowerbird.serving.ticket import MOST_UNREAD_BYTES
 from bowerbird.serving.waiting import WaitingLine
 
 FEW_STREAMS = 16

@@ -100,7 +100,9 @@ class AliasWatch:
             self.engine.replace(model_id, model)
         except Exception as error:
             self._failed[model_id] = digest, time.monotonic()
-            _warn(f"`{model_id}` stays as it is: the model that `{reference}` leads to cannot be served", error)
+            _warn(
+                f"`{model_id}` stays as it is: the model that `{reference}` leads to cannot be served", error
+            )
             return False
         self._failed.pop(model_id, None)
         log.info("`%s` is now %s", model_id, model.digest)

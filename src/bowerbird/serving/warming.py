@@ -56,7 +56,9 @@ class Warming:
         Raises:
             Exception: what a model raised; it would raise it for everybody.
         """
-        while not self._ended.is_set():  # looked at, not waited for in a thread: that would hold up an early end
+        while (
+            not self._ended.is_set()
+        ):  # looked at, not waited for in a thread: that would hold up an early end
             await asyncio.sleep(0.02)
         if self._error is not None:
             raise self._error

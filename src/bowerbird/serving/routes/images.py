@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bowerbird.serving.images import Images, ImageBody
+from bowerbird.serving.images import ImageBody, Images
 from bowerbird.serving.routes.making import made_whole
 from bowerbird.serving.served import Served
 

@@ -160,10 +160,10 @@ SESSIONS = [
     ),
 ]
 OTHERS = [
-    Operation("get", "/health", "health", "Whether this server can work", forms.Health, open=True, states=(503,)),
     Operation(
-        "get", "/ready", "ready", "Whether it takes requests", forms.Ready, open=True, states=(503,)
+        "get", "/health", "health", "Whether this server can work", forms.Health, open=True, states=(503,)
     ),
+    Operation("get", "/ready", "ready", "Whether it takes requests", forms.Ready, open=True, states=(503,)),
     Operation("get", "/metrics", "metrics", "Numbers for Prometheus", "text/plain", errors=(404,)),
     Operation("get", "/", "page", "A page to try the models in", "text/html"),
     Operation("get", "/openapi.json", "openapi", "This document", JSON),

@@ -131,9 +131,7 @@ async def _begun(request: Request, served: Served, asked: Asked, weight: int, ma
     if asked.session is not None:
         store = served.sessions
         if store is None:
-            raise BadRequest(
-                "this server keeps no sessions", param="session", code="unsupported_parameter"
-            )
+            raise BadRequest("this server keeps no sessions", param="session", code="unsupported_parameter")
         model_id = await asyncio.to_thread(store.model_for, asked.session, owner, model_id, engine.models)
         model = engine.model(model_id)
         use = await asyncio.to_thread(store.use, asked.session, owner, model, model_id)
