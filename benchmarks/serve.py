@@ -31,7 +31,7 @@ from bowerbird.base.files import write_json
 from serve_bench import exact, long, schema, soak, swap, term
 from serve_bench.claims import Verdict
 from serve_bench.load import Load, measure
-from serve_bench.running import CONTESTANTS, SHAPES, Bench, pinned
+from serve_bench.running import CONTESTANTS, SHAPES, Bench, open_files, pinned
 from serve_bench.summary import write_summary
 from tables import machine_lines, show
 from workplace import Failed, check_positive, command, contestants_of, processors
@@ -134,7 +134,7 @@ def load(bench: Bench, options: argparse.Namespace, machine: Mapping[str, Any]) 
         for one in cells(options):
             try:
                 cell = finished(bench, one, source)
-            except Failed as error:
+            except (Failed, OSError) as error:
                 failures.append(str(error))
                 show(f"failed: {error}")
                 continue
@@ -190,6 +190,7 @@ def run(given: list[str]) -> int:
     bench = bench_of(options)
     cells(options)  # what makes no sense is told before any work
     bench.claim()
+    open_files()
     machine, _ = bench.workshop.job("describe", "machine")
     write_json(bench.out / "machine.json", machine)
     for line in machine_lines(machine):
@@ -213,8 +214,9 @@ def run(given: list[str]) -> int:
 def checked(bench: Bench, name: str, options: argparse.Namespace) -> Verdict:
     """What a check finds; one that cannot be carried out is a claim that does not hold."""
     try:
+        bench.served(bench.sizes[0])  # made with all cores
         return CHECKS[name](bench, options)
-    except Failed as error:
+    except (Failed, OSError) as error:
         verdict = Verdict(name)
         verdict.claim("the check can be carried out", False, str(error))
         return verdict

@@ -30,6 +30,8 @@ class Verdict:
     name: str
     claims: list[Claim] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    """What is told beside the claims."""
 
     def claim(self, what: str, holds: bool, found: str) -> None:
         self.claims.append(Claim(what, holds, found))
@@ -46,6 +48,7 @@ class Verdict:
                 "commit": read(out / "machine.json").get("commit"),
                 "holds": self.holds,
                 "claims": [vars(claim) for claim in self.claims],
+                "notes": self.notes,
                 "figures": self.figures,
             },
         )
@@ -54,7 +57,7 @@ class Verdict:
 
     def lines(self) -> list[str]:
         told = [f"{self.name}: {'all claims hold' if self.holds else 'NOT ALL CLAIMS HOLD'}"]
-        return [*told, *(f"  {claim.line()}" for claim in self.claims)]
+        return [*told, *(f"  {claim.line()}" for claim in self.claims), *(f"  {note}" for note in self.notes)]
 
 
 def examples(several: Sequence[str], most: int = 3) -> str:

@@ -64,7 +64,12 @@ async def drive(
             made, connection = 0, open_ones[index]
             while made == 0 or time.perf_counter() - driven.began < seconds:
                 if not connection.is_open:
-                    connection = open_ones[index] = await Connection.open(server.url)
+                    try:
+                        connection = open_ones[index] = await Connection.open(server.url)
+                    except OSError as error:
+                        failed = f"no connection: {error}"
+                        driven.exchanges.append(Exchange(time.perf_counter(), (index, made), failed=failed))
+                        return
                 exchange = await connection.ask(ask(index, made), (index, made))
                 driven.exchanges.append(exchange)
                 made += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -46,11 +45,8 @@ def check(bench: Bench, size: str, streams: int) -> Verdict:
         f"{megabytes(driven.peak_bytes)} at most",
     )
     first = verdict.figures["first_token_seconds"]
-    told = ", ".join(f"p{share} {1000 * seconds:.0f} ms" for share, seconds in first.items())
-    rate = verdict.figures["tokens_per_second"]
-    verdict.claim(
-        "time to the first token is a number", math.isfinite(first["99"]), f"{told}; {rate:,.0f} tokens/s"
-    )
+    told = ", ".join(f"p{share} {1000 * seconds:,.0f} ms" for share, seconds in first.items())
+    verdict.notes.append(f"time to the first token: {told}; {verdict.figures['tokens_per_second']:,.0f} tokens/s")
     return verdict
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from serve_bench.answers import Answer, read
 from serve_bench.claims import Verdict, megabytes
-from serve_bench.client import Connection, Exchange, post
+from serve_bench.client import Connection, Exchange, get, post
 from serve_bench.load import why
 from serve_bench.running import Bench, pinned
 from serve_bench.server import Server, running
@@ -35,6 +35,8 @@ def check(bench: Bench, size: str, characters: int) -> Verdict:
     with pinned(bench.cores):
         with running(bench.place, command, f"long-{size}-before") as server:
             talk = Talk(bench, server, model_id)
+            for name in (SHORT, LONG, COPY):  # of a run that was stopped
+                asyncio.run(talk.forget(name))
             asyncio.run(talk.fill({SHORT: _SHORT_CHARACTERS, LONG: characters}))
             before = talk.measured()
             asyncio.run(talk.forked(LONG, COPY))
@@ -125,8 +127,7 @@ class Talk:
 
     async def forget(self, name: str) -> None:
         connection = await Connection.open(self.server.url)
-        host = self.server.url.removeprefix("http://")
-        await connection.ask(f"DELETE /v1/sessions/{name} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        await connection.ask(get(self.server.url, f"/v1/sessions/{name}", "DELETE"))
         connection.leave()
 
     def measured(self) -> dict[str, dict[str, Any]]:

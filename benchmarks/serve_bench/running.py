@@ -25,6 +25,7 @@ PROMPT = 32
 """Characters of each prompt."""
 _APART = 97
 """Characters of the text between the prompts of one seed and the next."""
+_FILES = 65_536
 
 
 @dataclass(frozen=True)
@@ -225,3 +226,14 @@ def pinned(cores: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def open_files() -> None:
+    """Let this process, and those that it starts, have as many connections as the system lets them."""
+    try:
+        import resource
+    except ImportError:  # not on this system
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if most == resource.RLIM_INFINITY else min(most, _FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
