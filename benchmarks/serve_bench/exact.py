@@ -15,6 +15,8 @@ from serve_bench.running import Bench, pinned
 from serve_bench.server import Server, running
 
 _MOST_SECONDS = 300.0
+_MOST_SLOTS = 1024
+"""That a server has."""
 _CONNECTION_BYTES = 48 << 10
 """Of a stream beside its state: its request, its reader, and text that waits to be sent."""
 
@@ -24,7 +26,8 @@ def check(bench: Bench, size: str, streams: int) -> Verdict:
     model_id = bench.model_id(size)
     expected = bench.alone(bench.served(size), dict.fromkeys(range(streams), bench.tokens))
     state_bytes = bench.state_bytes(size)
-    with pinned(bench.cores), running(bench.place, bench.command(size), f"exact-{size}") as server:
+    command = bench.command(size, options=("--slots", str(min(streams, _MOST_SLOTS))))
+    with pinned(bench.cores), running(bench.place, command, f"exact-{size}") as server:
         idle, connected, driven = asyncio.run(everyone(bench, server, model_id, streams))
     verdict = Verdict("exact")
     verdict.figures = {

@@ -9,15 +9,12 @@ from typing import Any
 
 from bowerbird import lifecycle
 from bowerbird.base.device import use_threads
-from bowerbird.sampling.kernels import room
-from bowerbird.sampling.layout import lay_out
 from export import made_up
 from machine import describe
 from serve_bench.running import TEMPERATURE, TOP_P
 
 _SPLIT = ("codec.name=characters", "split.valid=0.02", "split.test=0")
 _SENTENCES = 20_000
-_SLOTS = 64
 
 
 def prepare(source: str | None, text: str, out: str, symbols: str) -> dict[str, Any]:
@@ -46,9 +43,9 @@ def alone(model: str, asked: str) -> dict[str, Any]:
 
 def state_bytes(model: str) -> dict[str, Any]:
     """What one stream takes of the memory of the session that serves it."""
-    network = lifecycle.load(model).network
-    rows = room(lay_out(network), _SLOTS)
-    return {"bytes": sum(part.nbytes for part in rows) / _SLOTS}
+    loaded = lifecycle.load(model)
+    session = loaded.kind.open_session(loaded.network, 1)
+    return {"bytes": session.bytes_per_slot}  # type: ignore[attr-defined]
 
 
 JOBS: dict[str, Callable[..., dict[str, Any]]] = {job.__name__: job for job in (prepare, describe, alone, state_bytes)}

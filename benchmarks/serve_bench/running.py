@@ -154,10 +154,10 @@ class Bench:
         lines = self.workshop.log(log).read_text(encoding="utf-8").splitlines()
         return dict(json.loads(next(line for line in reversed(lines) if line.startswith("{"))))
 
-    def command(self, size: str, contestant: str = "ours") -> list[str]:
-        """How a contestant's server is started."""
+    def command(self, size: str, contestant: str = "ours", *, options: tuple[str, ...] = ()) -> list[str]:
+        """How a contestant's server is started; what was asked for comes after `options`, and wins."""
         if contestant == "ours":
-            return server.ours([self.served(size)], self.options)
+            return server.ours([self.served(size)], (*options, *self.options))
         vocabulary = int(self.prepare()["vocabulary"])
         shape = gpt2_shape(int(self.model(size)["parameters"]), vocabulary, self.tokens + PROMPT)
         return server.plain(shape, self.symbols)
