@@ -55,7 +55,9 @@ def parse(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs/bench-serve"), help="where results are kept")
     parser.add_argument("--data", type=Path, help=f"folder with {IN_DATA}; without it, made-up sentences")
     parser.add_argument("--models", default="1m,10m", help=f"of {', '.join(SHAPES)}; checks take the first")
-    parser.add_argument("--cores", type=int, help="for server and clients together; by default 1, for checks all")
+    parser.add_argument(
+        "--cores", type=int, help="for server and clients together; by default 1, for checks all"
+    )
     parser.add_argument("--tokens", type=int, default=200, help="a request")
     parser.add_argument("--serve-options", default="", help="more for `bowerbird serve`, as one word")
     load = parser.add_argument_group("load")
@@ -71,7 +73,9 @@ def parse(given: list[str]) -> argparse.Namespace:
     checks.add_argument("--soak-streams", type=int, default=256)
     checks.add_argument("--minutes", type=float, default=10.0, help="of soak")
     checks.add_argument("--characters", type=int, default=1_000_000, help="of long")
-    checks.add_argument("--cases", type=int, default=100, help="examples that schemathesis makes of an operation")
+    checks.add_argument(
+        "--cases", type=int, default=100, help="examples that schemathesis makes of an operation"
+    )
     return parser.parse_args(given)
 
 

@@ -29,6 +29,8 @@ class Answer:
     usage: dict[str, int] | None = None
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
+    failed: str | None = None
+    """As its exchange tells."""
 
     @property
     def text(self) -> str:
@@ -41,20 +43,23 @@ class Answer:
 
     @property
     def whole(self) -> bool:
-        """It came to the end that its model gave it."""
-        return self.status == 200 and self.done and self.error is None and self.finish is not None
+        """It came to the end that its model gave it, and so did its bytes."""
+        told = self.done and self.finish is not None
+        return self.status == 200 and told and self.error is None and self.failed is None
 
 
 def read(exchange: Exchange) -> Answer:
     """The answer of an exchange, whatever state it is in."""
     raw = b"".join(data for _, data in exchange.pieces)
     head, found, _ = raw.partition(b"\r\n\r\n")
-    answer = Answer()
+    answer = Answer(failed=exchange.failed)
     if not found:
         return answer
     lines = head.decode("latin-1").split("\r\n")
     answer.status = int(lines[0].split(" ", 2)[1])
-    answer.headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+    answer.headers = {
+        name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
+    }
     ends = list(_ends(exchange.pieces))
     chunked = answer.headers.get("transfer-encoding", "") == "chunked"
     spans = list(_chunks(raw, len(head) + 4)) if chunked else [(len(head) + 4, len(raw))]

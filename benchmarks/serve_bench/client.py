@@ -153,7 +153,10 @@ async def open_many(url: str, count: int) -> list[Connection]:
 def post(url: str, path: str, body: Mapping[str, Any] | bytes) -> bytes:
     """A POST request, whole."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return _head("POST", url, path, f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n") + content
+    return (
+        _head("POST", url, path, f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n")
+        + content
+    )
 
 
 def get(url: str, path: str, method: str = "GET") -> bytes:

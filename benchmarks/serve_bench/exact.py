@@ -49,7 +49,9 @@ def check(bench: Bench, size: str, streams: int) -> Verdict:
     )
     first = verdict.figures["first_token_seconds"]
     told = ", ".join(f"p{share} {1000 * seconds:,.0f} ms" for share, seconds in first.items())
-    verdict.notes.append(f"time to the first token: {told}; {verdict.figures['tokens_per_second']:,.0f} tokens/s")
+    verdict.notes.append(
+        f"time to the first token: {told}; {verdict.figures['tokens_per_second']:,.0f} tokens/s"
+    )
     return verdict
 
 

@@ -48,7 +48,9 @@ def state_bytes(model: str) -> dict[str, Any]:
     return {"bytes": session.bytes_per_slot}  # type: ignore[attr-defined]
 
 
-JOBS: dict[str, Callable[..., dict[str, Any]]] = {job.__name__: job for job in (prepare, describe, alone, state_bytes)}
+JOBS: dict[str, Callable[..., dict[str, Any]]] = {
+    job.__name__: job for job in (prepare, describe, alone, state_bytes)
+}
 
 
 def work(job: str, arguments: str, out: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from serve_bench.answers import Answer, read
@@ -49,9 +50,7 @@ def measure(bench: Bench, load: Load) -> dict[str, Any]:
             return post(server.url, "/v1/completions", bench.asked(model_id, seed))
 
         driven = asyncio.run(
-            drive(
-                server, ask, streams=load.streams, seconds=load.seconds, most_seconds=load.most_seconds
-            )
+            drive(server, ask, streams=load.streams, seconds=load.seconds, most_seconds=load.most_seconds)
         )
         parameters = server.told.get("parameters") or bench.model(load.size)["parameters"]
     return {
@@ -122,7 +121,7 @@ def gaps(answers: Iterable[Answer]) -> tuple[list[tuple[float, int]], list[float
     a_piece: list[float] = []
     for answer in answers:
         pieces = [(seconds, len(text)) for seconds, text in answer.pieces if text]
-        for (before, _), (after, size) in zip(pieces, pieces[1:], strict=False):
+        for (before, _), (after, size) in pairwise(pieces):
             a_token.append(((after - before) / size, size))
             a_piece.append(after - before)
     return a_token, a_piece

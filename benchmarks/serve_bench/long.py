@@ -53,7 +53,9 @@ def check(bench: Bench, size: str, characters: int) -> Verdict:
         judge(verdict, told, found)
     verdict.claim("the server ends properly", code == 0, f"exit code {code}")
     verdict.claim(
-        "after a restart the same request gives the same", again == went_on, f"{len(again)} characters compared"
+        "after a restart the same request gives the same",
+        again == went_on,
+        f"{len(again)} characters compared",
     )
     verdict.figures = {"size": size, "characters": characters, "before": before, "after": after}
     return verdict

@@ -155,9 +155,10 @@ class Bench:
         return dict(json.loads(next(line for line in reversed(lines) if line.startswith("{"))))
 
     def command(self, size: str, contestant: str = "ours", *, options: tuple[str, ...] = ()) -> list[str]:
-        """How a contestant's server is started; what was asked for comes after `options`, and wins."""
+        """How a contestant's server is started, with `options` unless what was asked for has them."""
         if contestant == "ours":
-            return server.ours([self.served(size)], (*options, *self.options))
+            more = () if set(options) & set(self.options) else options
+            return server.ours([self.served(size)], (*more, *self.options))
         vocabulary = int(self.prepare()["vocabulary"])
         shape = gpt2_shape(int(self.model(size)["parameters"]), vocabulary, self.tokens + PROMPT)
         return server.plain(shape, self.symbols)

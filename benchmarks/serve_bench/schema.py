@@ -43,7 +43,12 @@ def schemathesis(schema: str, cases: int, report: Path) -> int:
     report.parent.mkdir(parents=True, exist_ok=True)
     with report.open("wb") as file:
         done = subprocess.run(
-            command(schema, cases), stdout=file, stderr=file, check=False, timeout=_MOST_SECONDS, cwd=report.parent
+            command(schema, cases),
+            stdout=file,
+            stderr=file,
+            check=False,
+            timeout=_MOST_SECONDS,
+            cwd=report.parent,
         )
     return done.returncode
 
@@ -51,7 +56,14 @@ def schemathesis(schema: str, cases: int, report: Path) -> int:
 def command(schema: str, cases: int) -> Sequence[str]:
     python = interpreter(SCHEMATHESIS)
     options = ["--max-examples", str(cases), "--seed", "1", "--request-timeout", str(_REQUEST_SECONDS)]
-    return [str(python.with_name("schemathesis")), "--no-color", "run", schema, *options, "--continue-on-failure"]
+    return [
+        str(python.with_name("schemathesis")),
+        "--no-color",
+        "run",
+        schema,
+        *options,
+        "--continue-on-failure",
+    ]
 
 
 def cases_of(text: str) -> int:

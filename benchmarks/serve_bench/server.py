@@ -149,5 +149,7 @@ def _told(process: subprocess.Popen[str], log: Path) -> dict[str, Any]:
 
 def _not_ready(process: subprocess.Popen[str], log: Path) -> Failed:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    told = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "silent")
+    told = next(
+        (line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "silent"
+    )
     return Failed(f"the server was not ready: {told}", where=log)

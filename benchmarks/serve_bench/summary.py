@@ -38,14 +38,12 @@ JUDGED = {"cores": 1, "tokens": 200}
 
 
 def write_summary(out: Path, wanted: Mapping[str, Any]) -> tuple[Verdict, list[str]]:
-    """Write `summary.json` and `table.md` of the cells that agree with what is wanted; which claims hold, and the table.
+    """Write `summary.json` and `table.md` of the cells that agree with what is wanted; what holds, and the table.
 
     Raises:
         NotFound: no such cell is finished.
     """
-    cells = [
-        cell for cell in finished_cells(out) if all(cell[key] == value for key, value in wanted.items())
-    ]
+    cells = [cell for cell in finished_cells(out) if all(cell[key] == value for key, value in wanted.items())]
     if not cells:
         raise NotFound("no cell of these settings and this source is finished", where=out)
     groups = gathered(cells)
@@ -188,8 +186,12 @@ def claims(groups: Groups) -> list[Claim]:
         group = groups.get((size, streams, "ours"))
         if group:
             seconds = group["first_token_seconds"]["95"]
-            what = f"{size}, {streams} streams: first token at the 95th percentile within {1000 * most:.0f} ms"
-            found.append(Claim(what, seconds is not None and seconds < most, f"{1000 * (seconds or 0):.0f} ms"))
+            what = (
+                f"{size}, {streams} streams: first token at the 95th percentile within {1000 * most:.0f} ms"
+            )
+            found.append(
+                Claim(what, seconds is not None and seconds < most, f"{1000 * (seconds or 0):.0f} ms")
+            )
     for (size, streams, contestant), group in groups.items():
         if contestant != "ours":
             continue
@@ -197,7 +199,9 @@ def claims(groups: Groups) -> list[Claim]:
             what = f"{size}, {streams} streams: under {MOST_BYTES[size] / 1e6:.0f} MB in memory"
             peak = group["peak_bytes"]
             found.append(Claim(what, peak < MOST_BYTES[size], f"{peak / 1e6:.0f} MB"))
-        told = f"{group['failed']} failed, {group['cut']} cut of {group['requests']:,} {group['failures'] or ''}"
+        told = (
+            f"{group['failed']} failed, {group['cut']} cut of {group['requests']:,} {group['failures'] or ''}"
+        )
         whole = group["whole"] == group["requests"]
         found.append(Claim(f"{size}, {streams} streams: every request answered whole", whole, told.strip()))
     return found

@@ -123,7 +123,8 @@ def judge(verdict: Verdict, answers: Answers, prints: Sequence[str], swapped: Sw
     verdict.claim(
         "no request is dropped",
         not dropped,
-        f"{len(answers) - len(dropped):,} of {len(answers):,} whole" + (f"; {examples(dropped)}" if dropped else ""),
+        f"{len(answers) - len(dropped):,} of {len(answers):,} whole"
+        + (f"; {examples(dropped)}" if dropped else ""),
     )
     apart = len(by_old) + len(by_new)
     verdict.claim(
@@ -158,5 +159,7 @@ def compare(bench: Bench, verdict: Verdict, answers: Answers, reference: str, on
     expected = bench.alone(reference, {seed: length_of(bench, seed) for seed, _ in some})
     wrong = sum(text != expected[seed] for seed, text in some)
     verdict.claim(
-        f"answers of {reference} are what it gives alone", not wrong, f"{len(some) - wrong:,} of {len(some):,}"
+        f"answers of {reference} are what it gives alone",
+        not wrong,
+        f"{len(some) - wrong:,} of {len(some):,}",
     )

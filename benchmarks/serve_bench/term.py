@@ -33,12 +33,18 @@ def check(bench: Bench, size: str, streams: int) -> Verdict:
         not bad,
         f"{len(answers) - len(bad):,} of {len(answers):,}" + (f"; {examples(bad)}" if bad else ""),
     )
-    verdict.claim("with the text it would have had", not wrong, f"{len(answers) - wrong:,} of {len(answers):,}")
+    verdict.claim(
+        "with the text it would have had", not wrong, f"{len(answers) - wrong:,} of {len(answers):,}"
+    )
     verdict.claim(
         "new requests are refused meanwhile", refused(late), f"status {late.status or 'none: not connected'}"
     )
-    verdict.claim("it is not ready any more at once", ready != 200, f"status {ready or 'none: not connected'}")
-    verdict.claim("exit code 0, no traceback", code == 0 and not errors, f"exit code {code}, {errors} tracebacks")
+    verdict.claim(
+        "it is not ready any more at once", ready != 200, f"status {ready or 'none: not connected'}"
+    )
+    verdict.claim(
+        "exit code 0, no traceback", code == 0 and not errors, f"exit code {code}, {errors} tracebacks"
+    )
     return verdict
 
 

@@ -1,4 +1,4 @@
-"""What clients do wrong: they leave, stop half way, and ask for what cannot be. Each must be borne, or told what is wrong."""
+"""What clients do wrong: they leave, stop half way, and ask for what cannot be. Each must be borne, or told so."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ async def says_bad_utf8(connection: Connection, url: str, request: bytes, dice: 
     return await refused(connection, post(url, _PATH, body), {400})
 
 
-async def asks_for_nobody(connection: Connection, url: str, request: bytes, dice: random.Random) -> str | None:
+async def asks_for_nobody(
+    connection: Connection, url: str, request: bytes, dice: random.Random
+) -> str | None:
     return await refused(connection, changed(url, request, model="nobody"), {404})
 
 
