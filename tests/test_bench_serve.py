@@ -187,7 +187,7 @@ def test_the_plain_server_s_network_has_as_many_parameters_as_ours() -> None:
         shape = gpt2_shape(parameters, 90, 232)
         assert shape["width"] % shape["heads"] == 0
         found = gpt2_parameters(shape["layers"], shape["width"], 90, shape["positions"])
-        assert abs(found - parameters) < 0.04 * parameters
+        assert abs(found - parameters) < 0.06 * parameters
 
 
 def cell(contestant: str = "ours", streams: int = 64, **changed: Any) -> dict[str, Any]:

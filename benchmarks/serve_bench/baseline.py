@@ -25,7 +25,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from transformers.generation.streamers import BaseStreamer
 
@@ -68,7 +68,7 @@ def tokenizer_of(symbols: list[str]) -> PreTrainedTokenizerFast:
     """A token a character."""
     vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=symbols[0]))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("(?s)."), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     tokenizer.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token=symbols[0])
 
@@ -140,7 +140,7 @@ def main() -> None:
     given = parser.parse_args()
     symbols = json.loads(given.symbols.read_text(encoding="utf-8"))
     network = network_of(given, len(symbols))
-    bound = socket.socket()
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # or asyncio leaves delays in
     bound.bind(("127.0.0.1", 0))
     bound.listen(2048)
     told = {
