@@ -58,7 +58,12 @@ def tree() -> str:
 
 def settings() -> str:
     """Every setting with its default and what it is, by the command that takes it."""
-    records = {"prepare": PrepareConfig, "train, sweep, finetune": TextRun, "evaluate": JudgeConfig, "serve": ServeConfig}
+    records = {
+        "prepare": PrepareConfig,
+        "train, sweep, finetune": TextRun,
+        "evaluate": JudgeConfig,
+        "serve": ServeConfig,
+    }
     parts = []
     for command, record in records.items():
         rows = [f"| `{key}` | `{_shown(default)}` | {about} |" for key, default, about in _fields(record)]

@@ -67,13 +67,13 @@ def test_the_file_of_keys_comes_from_the_environment_too(
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["new"], 2, "NAME"),
+        (["new"], 2, "--name"),
         (["new", ""], 2, "1 to 100 characters"),
         (["new", "x", "--requests-per-minute", "0"], 2, "--requests-per-minute must be 1 or more"),
         (["new", "x", "--concurrent", "-1"], 2, "--concurrent must be 1 or more"),
         (["new", "x", "--concurrent", "few"], 2, "few"),
         (["new", "x", "--expires", "nan"], 2, "--expires must be above 0"),
-        (["revoke"], 2, "KEY-ID"),
+        (["revoke"], 2, "--key-id"),
         (["revoke", "12345678"], 4, "there is no key `12345678`"),
         (["neww", "x"], 2, "new"),
     ],
@@ -149,7 +149,10 @@ def test_serve_with_keys_answers_on_all_addresses_and_never_tells_one(tiny_run: 
             found: list[Any] = [client.get("/health"), client.get("/v1/models"), client.get("/")]
             found += [client.post("/v1/completions", json=asked, headers=bearer) for _ in range(2)]
             long = {**asked, "prompt": "a" * 4000}
-            found += [client.post("/v1/completions", json=long, headers=bearer), client.get("/", headers=bearer)]
+            found += [
+                client.post("/v1/completions", json=long, headers=bearer),
+                client.get("/", headers=bearer),
+            ]
             assert [answer.status_code for answer in found] == [200, 401, 401, 200, 200, 413, 429]
             ring.revoke(key.id)
             assert client.get("/v1/models", headers=bearer).json()["error"]["code"] == "revoked_api_key"
@@ -162,4 +165,3 @@ def test_serve_with_keys_answers_on_all_addresses_and_never_tells_one(tiny_run: 
     finally:
         server.kill()
         server.communicate()
-

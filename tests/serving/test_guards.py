@@ -28,7 +28,11 @@ Ask = Callable[..., httpx.Response]
 
 async def tell_owner(scope: Any, receive: Any, send: Any) -> None:
     """An app that answers with whose request it is."""
-    start = {"type": "http.response.start", "status": 200, "headers": [(b"x-owner", scope["state"]["owner"].encode())]}
+    start = {
+        "type": "http.response.start",
+        "status": 200,
+        "headers": [(b"x-owner", scope["state"]["owner"].encode())],
+    }
     await send(start)
     await send({"type": "http.response.body", "body": b"{}"})
 
@@ -73,7 +77,9 @@ def test_without_keys_everybody_is_let_in_as_nobody() -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/metrics", "/", "/nothing"])
-@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Digest x", "Basic ???", "Basic eDp5", "bb_x"])
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Bearer ", "Digest x", "Basic ???", "Basic eDp5", "bb_x"]
+)
 def test_without_the_right_key_nobody_is(ring: KeyRing, path: str, header: str | None) -> None:
     ring.new("phone")
     answer = ask(Guard(tell_owner, keys=ring), path, **({} if header is None else {"authorization": header}))
@@ -104,7 +110,9 @@ def test_two_keys_at_once_are_none(ring: KeyRing) -> None:
     assert raw_status(guard, "/v1/models", [header, header]) == 401
 
 
-@pytest.mark.parametrize("path", ["/health/", "//health", "/v1/../health", "/HEALTH", "/health?", "health", ""])
+@pytest.mark.parametrize(
+    "path", ["/health/", "//health", "/v1/../health", "/HEALTH", "/health?", "health", ""]
+)
 def test_what_only_looks_like_an_open_path_needs_a_key(ring: KeyRing, path: str) -> None:
     assert raw_status(Guard(tell_owner, keys=ring), path, []) == 401
 
@@ -294,17 +302,15 @@ def test_the_official_client_is_let_in_and_told_in_its_own_errors(
     caplog.set_level(logging.DEBUG, logger="bowerbird")
     _, secret = ring.new("phone", requests_per_minute=2)
     with running(create_app({"tiny": model}, keys=ring)) as url:
-
-        def client(key: str) -> openai.OpenAI:
-            return openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
-
-        with pytest.raises(openai.AuthenticationError) as caught:
-            client("bb_wrong").models.list()
-        assert caught.value.code == "invalid_api_key"
-        phone = client(secret)
-        assert [one.id for one in phone.models.list()] == ["tiny"]
-        assert phone.completions.create(model="tiny", max_tokens=3).choices[0].text
-        with pytest.raises(openai.RateLimitError) as limited:
-            phone.models.list()
-        assert int(limited.value.response.headers["retry-after"]) >= 1
+        stranger = openai.OpenAI(base_url=f"{url}/v1", api_key="bb_wrong", max_retries=0)
+        phone = openai.OpenAI(base_url=f"{url}/v1", api_key=secret, max_retries=0)
+        with stranger, phone:
+            with pytest.raises(openai.AuthenticationError) as caught:
+                stranger.models.list()
+            assert caught.value.code == "invalid_api_key"
+            assert [one.id for one in phone.models.list()] == ["tiny"]
+            assert phone.completions.create(model="tiny", prompt="", max_tokens=3).choices[0].text
+            with pytest.raises(openai.RateLimitError) as limited:
+                phone.models.list()
+            assert int(limited.value.response.headers["retry-after"]) >= 1
     assert secret not in caplog.text

@@ -29,7 +29,9 @@ def make_pair(folder: Path, passphrase: bytes | None = None) -> tuple[Path, Path
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)
     certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(1))
+        x509.CertificateBuilder(
+            name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(1)
+        )
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
@@ -62,22 +64,22 @@ def test_https_is_answered_and_plain_http_harms_nobody(model: Model, tmp_path: P
         assert url.startswith("https://127.0.0.1:")
         trust = trusting(certificate)
         plain = url.replace("https", "http")
-        with httpx.Client(verify=trust) as client:
+        with httpx.Client(verify=trust, timeout=60) as client:
             for _ in range(3):
                 asked = {"model": "tiny", "max_tokens": 3}
                 assert client.post(f"{url}/v1/completions", json=asked).status_code == 200
                 with pytest.raises(httpx.TransportError):
-                    httpx.get(f"{plain}/health")
+                    httpx.get(f"{plain}/health", timeout=60)
         host, port = plain.removeprefix("http://").split(":")
         silent = [socket.create_connection((host, int(port)), timeout=30) for _ in range(20)]
-        assert httpx.get(f"{url}/health", verify=trust).status_code == 200
+        assert httpx.get(f"{url}/health", verify=trust, timeout=60).status_code == 200
         for one in silent:  # who never shakes hands is let go
             assert one.recv(1) == b""
             one.close()
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
             exact = trusting(certificate)
             exact.minimum_version = exact.maximum_version = version
-            assert httpx.get(f"{url}/ready", verify=exact).status_code == 200
+            assert httpx.get(f"{url}/ready", verify=exact, timeout=60).status_code == 200
 
 
 def test_tls_before_1_2_is_not_spoken(tmp_path: Path) -> None:

@@ -85,7 +85,9 @@ def serve(
         app = create_app(models, local=keys is None, keys=keys, limits=limits, origins=origins)
         url = url_of(bound, tls=tls is not None)
         if keys is not None and tls is None and not is_loopback(host):
-            show.warn(output, "keys and texts travel readable: give --tls-cert and --tls-key, or put TLS in front")
+            show.warn(
+                output, "keys and texts travel readable: give --tls-cert and --tls-key, or put TLS in front"
+            )
         run(
             app,
             bound,

@@ -46,7 +46,8 @@ class Connections:
         self.make = make
         self.open = 0
         """Those that were let in and are not closed."""
-        self.lingering = 0
+        self.lingering: set[Connection] = set()
+        """Those that were told why they end, and have a moment to read it."""
         self._waiting: dict[Connection, None] = {}  # in the order in which they began to wait
 
     def accept(self) -> Connection:
@@ -72,6 +73,11 @@ class Connections:
     def leave_waiting(self, connection: Connection) -> None:
         self._waiting.pop(connection, None)
 
+    def close(self) -> None:
+        """Close what only lingers: the server ends."""
+        for connection in list(self.lingering):
+            connection.abort()
+
 
 class Connection(asyncio.Protocol):
     """One connection. What it is told by its transport goes on to the HTTP protocol, while there is one."""
@@ -81,7 +87,7 @@ class Connection(asyncio.Protocol):
         self._all = all_of_them
         self._transport: asyncio.Transport
         self._http: Any = None
-        self._counted = self._lingers = False
+        self._counted = False
         self._requests = 0
         self._answered = 0
         """Requests answered before this one."""
@@ -120,8 +126,7 @@ class Connection(asyncio.Protocol):
         for timer in (self._waiting, self._stalled, self._leaving):
             if timer is not None:
                 timer.cancel()
-        if self._lingers:
-            self._all.lingering -= 1
+        self._all.lingering.discard(self)
 
     def pause_writing(self) -> None:
         self._stalled = _later(self._all.limits.write_seconds, self._transport.abort)
@@ -163,19 +168,26 @@ class Connection(asyncio.Protocol):
     def end(self, error: BowerbirdError) -> None:
         """Tell why, and close once the other side had time to read it."""
         self._drop(ConnectionAbortedError())
-        if self._lingers:
+        if self in self._all.lingering:
             return
-        if self._all.lingering >= MOST_LINGERING:
+        if len(self._all.lingering) >= MOST_LINGERING:
             self._transport.abort()
             return
         self._transport.write(_response(error))
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+        try:
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+        except OSError:  # nobody is there any more: our words were answered with a reset
+            self._transport.abort()
+            return
         if self._leaving is not None:
             self._leaving.cancel()
-        self._lingers = True
-        self._all.lingering += 1
+        self._all.lingering.add(self)
         self._leaving = _later(LINGER_SECONDS, self._transport.abort)
+
+    def abort(self) -> None:
+        """Close it now."""
+        self._transport.abort()
 
     def _wait(self) -> None:
         self._heard = False

@@ -84,9 +84,7 @@ def run(
 ) -> None:
     """Serve until Ctrl-C or SIGTERM; then answers under way get `drain_seconds`, a second Ctrl-C none."""
     with bound:
-        make_server(
-            app, bound, on_ready=on_ready, drain_seconds=drain_seconds, limits=limits, tls=tls
-        ).run()
+        make_server(app, bound, on_ready=on_ready, drain_seconds=drain_seconds, limits=limits, tls=tls).run()
 
 
 def make_server(
@@ -108,6 +106,12 @@ def make_server(
             if self.started and not self.should_exit:
                 on_ready()
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            app.state.engine.stop(drain_seconds)
+            await super().shutdown(sockets)
+            self.connections.close()
+            await asyncio.sleep(0)  # for them to be closed before the loop is
+
         async def _accept(self) -> asyncio.Server:
             loop = asyncio.get_running_loop()
             protocol: Any = config.http_protocol_class
@@ -116,17 +120,14 @@ def make_server(
                 state = {**self.lifespan.state, "connection": connection}
                 return protocol(config=config, server_state=self.server_state, app_state=state, _loop=loop)
 
+            self.connections = Connections(limits, room_for(limits.connections), make)
             return await loop.create_server(
-                Connections(limits, room_for(limits.connections), make).accept,
+                self.connections.accept,
                 sock=bound,
                 backlog=BACKLOG,
                 ssl=tls,
                 ssl_handshake_timeout=limits.head_seconds if tls else None,
             )
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            app.state.engine.stop(drain_seconds)
-            await super().shutdown(sockets)
 
         @contextlib.contextmanager
         def capture_signals(self) -> Generator[None]:
