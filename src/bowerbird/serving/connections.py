@@ -46,7 +46,8 @@ class Connections:
         self.make = make
         self.open = 0
         """Those that were let in and are not closed."""
-        self.lingering = 0
+        self.lingering: set[Connection] = set()
+        """Those that were told why they end, and have a moment to read it."""
         self._waiting: dict[Connection, None] = {}  # in the order in which they began to wait
 
     def accept(self) -> Connection:
@@ -72,6 +73,11 @@ class Connections:
     def leave_waiting(self, connection: Connection) -> None:
         self._waiting.pop(connection, None)
 
+    def close(self) -> None:
+        """Close what only lingers: the server ends."""
+        for connection in list(self.lingering):
+            connection.abort()
+
 
 class Connection(asyncio.Protocol):
     """One connection. What it is told by its transport goes on to the HTTP protocol, while there is one."""
@@ -81,12 +87,14 @@ class Connection(asyncio.Protocol):
         self._all = all_of_them
         self._transport: asyncio.Transport
         self._http: Any = None
-        self._counted = self._lingers = False
+        self._counted = False
         self._requests = 0
         self._answered = 0
         """Requests answered before this one."""
         self._heard = False
-        """Some of a request's head is here."""
+        """Something came since it waits."""
+        self._whole = True
+        """What comes is no rest of a body whose request was answered without it."""
         self._waiting: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._leaving: asyncio.TimerHandle | None = None
@@ -118,8 +126,7 @@ class Connection(asyncio.Protocol):
         for timer in (self._waiting, self._stalled, self._leaving):
             if timer is not None:
                 timer.cancel()
-        if self._lingers:
-            self._all.lingering -= 1
+        self._all.lingering.discard(self)
 
     def pause_writing(self) -> None:
         self._stalled = _later(self._all.limits.write_seconds, self._transport.abort)
@@ -138,10 +145,11 @@ class Connection(asyncio.Protocol):
         self.answering = False
         self._stop_waiting()
 
-    def ended(self) -> None:
-        """A request has been answered."""
+    def ended(self, whole: bool) -> None:
+        """A request has been answered; `whole`: all of its body was read."""
         self._requests -= 1
         self._answered += 1
+        self._whole = whole
         if self._requests or self._http is None:
             return
         if self._leaving is not None:
@@ -160,19 +168,26 @@ class Connection(asyncio.Protocol):
     def end(self, error: BowerbirdError) -> None:
         """Tell why, and close once the other side had time to read it."""
         self._drop(ConnectionAbortedError())
-        if self._lingers:
+        if self in self._all.lingering:
             return
-        if self._all.lingering >= MOST_LINGERING:
+        if len(self._all.lingering) >= MOST_LINGERING:
             self._transport.abort()
             return
         self._transport.write(_response(error))
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+        try:
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+        except OSError:  # nobody is there any more: our words were answered with a reset
+            self._transport.abort()
+            return
         if self._leaving is not None:
             self._leaving.cancel()
-        self._lingers = True
-        self._all.lingering += 1
+        self._all.lingering.add(self)
         self._leaving = _later(LINGER_SECONDS, self._transport.abort)
+
+    def abort(self) -> None:
+        """Close it now."""
+        self._transport.abort()
 
     def _wait(self) -> None:
         self._heard = False
@@ -185,7 +200,7 @@ class Connection(asyncio.Protocol):
             self._waiting.cancel()
 
     def _too_late(self) -> None:
-        if self._heard:
+        if self._heard and self._whole:
             seconds = self._all.limits.head_seconds
             self.end(TooSlow(f"no whole request arrived within {seconds:g} seconds"))
         else:

@@ -70,8 +70,8 @@ class Line(Protocol):
     def begun(self) -> None:
         """A request's head has arrived."""
 
-    def ended(self) -> None:
-        """It has been answered."""
+    def ended(self, whole: bool) -> None:
+        """It has been answered, and all of its body was read, or not."""
 
 
 class Guard:
@@ -115,6 +115,13 @@ class Guard:
         headers = dict(scope["headers"])
         added = self.origins.answer_headers(headers)
         begun = False
+        whole = not (headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers)
+
+        async def reading() -> Message:
+            nonlocal whole
+            message = await receive()
+            whole = whole or (message["type"] == "http.request" and not message.get("more_body", False))
+            return message
 
         async def watched(message: Message) -> None:
             nonlocal begun
@@ -129,7 +136,7 @@ class Guard:
         if line is not None:
             line.begun()
         try:
-            await self._answered(scope, headers, receive, watched)
+            await self._answered(scope, headers, reading, watched)
         except Exception as error:
             known = isinstance(error, BowerbirdError) and not begun
             if not known:
@@ -139,7 +146,7 @@ class Guard:
                 await _answer(error if isinstance(error, BowerbirdError) else Fault(), watched, scope["path"])
         finally:
             if line is not None:
-                line.ended()
+                line.ended(whole)
 
     async def _answered(
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send

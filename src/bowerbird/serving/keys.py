@@ -222,7 +222,9 @@ class KeyRing:
 
 def _unreadable(path: Path) -> StorageError:
     return StorageError(
-        "the file of keys may not be read", where=path, hint="its owner and the one who serves must be the same"
+        "the file of keys may not be read",
+        where=path,
+        hint="its owner and the one who serves must be the same",
     )
 
 

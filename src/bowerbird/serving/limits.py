@@ -19,11 +19,14 @@ class Limits(Config):
     request_seconds: float = Field(600.0, gt=0, le=86_400)
     """Seconds from a request's arrival to its last token; what is not done then ends with the error `timeout`."""
     requests_per_minute: int | None = Field(None, ge=1, le=10**9)
-    """Requests a minute of each key that has no number of its own, up to so many at once; 429 beyond. Without keys, of all callers together."""
+    """Requests a minute of each key without a number of its own, or of all callers where there are no keys;
+    a minute's may come at once; 429 beyond."""
     concurrent: int | None = Field(None, ge=1, le=10**9)
-    """Requests at the same time of each key that has no number of its own; 429 beyond. Without keys, of all callers together."""
+    """Requests at the same time of each key without a number of its own, or of all callers where there are no
+    keys; 429 beyond."""
     connections: int = Field(4096, ge=1, le=1 << 20)
-    """Connections in all. Beyond it the one that has waited longest without asking is closed; where all are asking, a new one gets 503."""
+    """Connections in all. Beyond, the one that has waited longest without asking is closed; where all are asking,
+    a new one gets 503."""
     head_seconds: float = Field(10.0, gt=0, le=3600)
     """Seconds in which the head of a request must arrive, counted from the connection or from the answer before."""
     body_seconds: float = Field(30.0, gt=0, le=3600)

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from bowerbird.serving.errors import RateLimited
 
+_ROUNDING = 1e-9
+"""So that who comes back after exactly the seconds told is let in."""
+
 
 @dataclass(slots=True)
 class _Caller:

@@ -124,6 +124,11 @@ def make_server(
             await super().startup([])  # the sockets are ours: uvicorn would put nothing before its protocol
             self.servers.append(await self._accept())
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().shutdown(sockets)
+            self.connections.close()
+            await asyncio.sleep(0)  # for them to be closed before the loop is
+
         async def _accept(self) -> asyncio.Server:
             loop = asyncio.get_running_loop()
             protocol: Any = config.http_protocol_class
@@ -132,8 +137,9 @@ def make_server(
                 state = {**self.lifespan.state, "connection": connection}
                 return protocol(config=config, server_state=self.server_state, app_state=state, _loop=loop)
 
+            self.connections = Connections(limits, room_for(limits.connections), make)
             server = await loop.create_server(
-                Connections(limits, room_for(limits.connections), make).accept,
+                self.connections.accept,
                 sock=bound,
                 backlog=taken_at_once,
                 ssl=tls,

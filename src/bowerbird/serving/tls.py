@@ -19,9 +19,7 @@ def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | 
     if certificate is None and key is None:
         return None
     if certificate is None or key is None:
-        raise UsageError(
-            "TLS wants a certificate and its private key", hint="--tls-cert FILE --tls-key FILE"
-        )
+        raise UsageError("TLS wants a certificate and its private key", hint="--tls-cert FILE --tls-key FILE")
     for file in (certificate, key):
         if not file.is_file():
             raise NotFound("there is no such file", where=file)
