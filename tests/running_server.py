@@ -22,9 +22,9 @@ def running(app: Any, *, limits: Limits = LIMITS, tls: ssl.SSLContext | None = N
         thread = threading.Thread(target=server.run)
         thread.start()
         try:
-            assert ready.wait(30)
+            assert ready.wait(120)
             yield url
         finally:
             server.should_exit = True
-            thread.join(30)
+            thread.join(60)
             assert not thread.is_alive()

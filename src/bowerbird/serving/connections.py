@@ -95,7 +95,7 @@ class Connection(asyncio.Protocol):
         """Something came since it waits."""
         self._whole = True
         """What comes is no rest of a body whose request was answered without it."""
-        self._waiting: asyncio.TimerHandle | None = None
+        self._waiting: asyncio.Handle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._leaving: asyncio.TimerHandle | None = None
 
@@ -200,6 +200,10 @@ class Connection(asyncio.Protocol):
             self._waiting.cancel()
 
     def _too_late(self) -> None:
+        # On a busy loop a whole head may have come in this very turn; its request begins in the next one.
+        self._waiting = asyncio.get_running_loop().call_soon(self._end_waiting)
+
+    def _end_waiting(self) -> None:
         if self._heard and self._whole:
             seconds = self._all.limits.head_seconds
             self.end(TooSlow(f"no whole request arrived within {seconds:g} seconds"))

@@ -149,4 +149,4 @@ def _complete(exchange: Exchange, scope: Scope, state: dict[str, Any]) -> None:
 def _phrase(status: int) -> str:
     if status == 499:  # nginx's number for an asker who left; no standard has it
         return "client_closed_request"
-    return status_code(status) if status in HTTPStatus else f"status_{status}"
+    return status_code(status) if status in set(HTTPStatus) else f"status_{status}"

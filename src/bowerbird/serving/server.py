@@ -125,7 +125,6 @@ def make_server(
             self.servers.append(await self._accept())
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            app.state.engine.stop(drain_seconds)
             await super().shutdown(sockets)
             self.connections.close()
             await asyncio.sleep(0)  # for them to be closed before the loop is
