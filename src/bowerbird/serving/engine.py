@@ -1,7 +1,6 @@
 """The engine: loaded models by id, and one thread that makes what is asked of them. No HTTP.
 
-Each model has a lane. Lanes that have work take turns by the time they used, so that slow models do not hold up
-quick ones. A turn is a step of all samples in a lane's slots; then what is new is handed over.
+Each model has a lane. A turn is a step of all samples in a lane's slots; then what is new is handed over.
 """
 
 from __future__ import annotations
@@ -10,15 +9,15 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from bowerbird.base.errors import UsageError
 from bowerbird.kinds.loaded import Model
 from bowerbird.serving.delivery import Delivery, report
 from bowerbird.serving.errors import Stopping, UnknownModel
+from bowerbird.serving.lanes import Lanes
 from bowerbird.serving.observer import NullObserver, Observer
 from bowerbird.serving.samples import HOLD_SECONDS, Request
 from bowerbird.serving.scheduler import Job, Lane
@@ -52,18 +51,17 @@ class Engine:
         self.queue = queue
         self._observer = observer or NullObserver()
         self._changed = threading.Condition()
-        self.models = dict(models)
-        """What is served; a new dictionary whenever that changes."""
-        self._lanes = {model_id: self._open(model_id, model) for model_id, model in models.items()}
-        self._retiring: list[Lane] = []
-        """Of models that were replaced or removed, until what they were asked for has ended."""
+        self._lanes = Lanes(models, self._open)
         self._rung: deque[tuple[Lane, Request]] = deque()
         self._deadline: float | None = None
-        self._clock = 0.0
-        """What the lane that was last chosen had used: one that was idle comes back with no less."""
         self._look_at = 0.0
         self._thread = threading.Thread(target=self._run, name="bowerbird engine", daemon=True)
         self._thread.start()
+
+    @property
+    def models(self) -> Mapping[str, Model]:
+        """What is served now, by id."""
+        return self._lanes.models
 
     def model(self, model_id: str) -> Model:
         """Raises `UnknownModel`."""
@@ -106,12 +104,11 @@ class Engine:
         now = time.monotonic()
         request = Request(ticket, owner, now, None if seconds is None else now + seconds)
         with self._changed:
-            if self._deadline is not None or not self.alive:
+            if not self.ready:
                 raise Stopping
-            self.model(model_id)
-            lane = self._lane_of(model_id, model)
-            ticket.ring = partial(self._ring, lane, request)
+            lane = self._lanes.of(model_id, model)
             lane.enqueue(request, jobs)
+            ticket.ring = partial(self._ring, lane, request)
             self._changed.notify()
         return ticket
 
@@ -123,10 +120,7 @@ class Engine:
         """
         lane = self._open(model_id, model)
         with self._changed:
-            if model_id in self._lanes:
-                raise UsageError(f"a model is served as `{model_id}` already")
-            self._lanes[model_id] = lane
-            self.models = {**self.models, model_id: model}
+            self._lanes.add(model_id, lane)
 
     def replace(self, model_id: str, model: Model) -> None:
         """Put another model in a model's place. What was asked before ends as it began, on the old one.
@@ -134,13 +128,9 @@ class Engine:
         Raises:
             UnknownModel: nothing is served by this id.
         """
-        self.model(model_id)
         lane = self._open(model_id, model)
         with self._changed:
-            self.model(model_id)
-            self._retiring.append(self._lanes[model_id])
-            self._lanes[model_id] = lane
-            self.models = {**self.models, model_id: model}
+            self._lanes.replace(model_id, lane)
             self._changed.notify()
 
     def remove(self, model_id: str) -> None:
@@ -150,15 +140,13 @@ class Engine:
             UnknownModel: nothing is served by this id.
         """
         with self._changed:
-            self.model(model_id)
-            self._retiring.append(self._lanes.pop(model_id))
-            self.models = {name: model for name, model in self.models.items() if name != model_id}
+            self._lanes.remove(model_id)
             self._changed.notify()
 
     def load(self, model_id: str) -> tuple[int, int]:
         """(samples in slots, samples waiting) of a model, those of one that it replaced included."""
         with self._changed:
-            loads = [lane.load for lane in self._all() if lane.model_id == model_id]
+            loads = [lane.load for lane in self._lanes if lane.model_id == model_id]
         return sum(load[0] for load in loads), sum(load[1] for load in loads)
 
     @property
@@ -200,22 +188,6 @@ class Engine:
             observer=self._observer,
         )
 
-    def _lane_of(self, model_id: str, model: Model | None) -> Lane:
-        """The lane of the model that encoded something; one that is gone is opened again, to retire at once."""
-        current = self._lanes[model_id]
-        if model is None or current.model is model:
-            return current
-        for lane in self._retiring:
-            if lane.model is model and lane.model_id == model_id:
-                return lane
-        lane = self._open(model_id, model)
-        self._retiring.append(lane)
-        return lane
-
-    def _all(self) -> Iterator[Lane]:
-        yield from self._lanes.values()
-        yield from self._retiring
-
     def _ring(self, lane: Lane, request: Request) -> None:
         """From an asker's thread: he has left, or read enough."""
         with self._changed:
@@ -231,17 +203,18 @@ class Engine:
         finally:  # nobody waits for ever, whatever has happened
             with self._changed:
                 self._deadline = self._deadline or time.monotonic()
+                lanes = list(self._lanes)
             out = Delivery()
-            for lane in list(self._all()):
+            for lane in lanes:
                 _guarded(lane, partial(lane.fail_all, Stopping()), out)
             out.hand_over()
 
     def _wait(self) -> bool:
         """Sleep until there is something to do. False: stopped, and nothing is left."""
         with self._changed:
-            if self._rung or any(lane.ready for lane in self._all()):
+            if self._rung or any(lane.ready for lane in self._lanes):
                 return True
-            asked = not all(lane.empty for lane in self._all())
+            asked = not all(lane.empty for lane in self._lanes)
             if self._deadline is not None and not asked:
                 return False
             # Time limits, and readers that are awaited, are looked at now and then.
@@ -251,25 +224,26 @@ class Engine:
     def _turn(self) -> bool:
         """Hear who has rung, and give one lane its turn; whether there was one with work."""
         out = Delivery()
+        with self._changed:
+            rung, self._rung = self._rung, deque()
+            self._lanes.let_go()
+            lanes = list(self._lanes)
         try:
-            with self._changed:
-                rung, self._rung = self._rung, deque()
-                lanes = list(self._all())
             for lane, request in rung:
                 _guarded(lane, partial(lane.heed, request), out)
             self._look(lanes, out)
-            lane = self._next(lanes)
-            if lane is not None:
-                if lane.turn_seconds > HOLD_SECONDS:
-                    for other in (other for other in lanes if other is not lane):
-                        _guarded(other, other.flush, out)
-                began = time.monotonic()
-                _guarded(lane, lane.turn, out)
-                lane.used += time.monotonic() - began
-            if self._retiring:
-                with self._changed:
-                    self._retiring = [lane for lane in self._retiring if not lane.empty]
-            return lane is not None
+            with self._changed:
+                chosen = self._lanes.next()
+            if chosen is None:
+                return False
+            if chosen.turn_seconds > HOLD_SECONDS:
+                for lane in lanes:
+                    if lane is not chosen:
+                        _guarded(lane, lane.flush, out)
+            began = time.monotonic()
+            _guarded(chosen, chosen.turn, out)
+            chosen.used += time.monotonic() - began
+            return True
         finally:
             out.hand_over()
 
@@ -282,23 +256,6 @@ class Engine:
             self._look_at = now + _LOOK_SECONDS
             for lane in lanes:
                 _guarded(lane, partial(lane.look, now), out)
-
-    def _next(self, lanes: Sequence[Lane]) -> Lane | None:
-        """Of the lanes with work, the one that has used least; what it did not use while idle is lost."""
-        ready = []
-        for lane in lanes:
-            if not lane.ready:
-                lane.idle = True
-                continue
-            if lane.idle:
-                lane.idle = False
-                lane.used = max(lane.used, self._clock)
-            ready.append(lane)
-        if not ready:
-            return None
-        chosen = min(ready, key=lambda lane: lane.used)
-        self._clock = chosen.used
-        return chosen
 
 
 def _guarded(lane: Lane, act: Callable[[Delivery], None], out: Delivery) -> None:

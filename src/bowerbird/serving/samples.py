@@ -7,9 +7,9 @@ from typing import Any
 
 from bowerbird.kinds.kind import Reader
 from bowerbird.sampling.logprobs import TokenLogprobs, joined
+from bowerbird.sampling.request import TokenRequest
 from bowerbird.sampling.session import Chunk, FinishReason
 from bowerbird.sampling.state import StreamState
-from bowerbird.sampling.tokens import TokenRequest
 from bowerbird.serving.ticket import Piece, Ticket
 
 HOLD_TOKENS = 8
@@ -78,7 +78,7 @@ class Sample:
         self.state = chunk.state
         self._prompt_logprobs = self._prompt_logprobs or chunk.prompt_logprobs
         if chunk.logprobs is not None:
-            self._logprobs.append(chunk.logprobs.first(count))
+            self._logprobs.append(_first(chunk.logprobs, count))
         return finished
 
     def is_due(self, now: float, few: bool) -> bool:
@@ -98,3 +98,7 @@ class Sample:
         self.text, self.tokens = "", 0
         self._logprobs, self._prompt_logprobs = [], None
         return piece
+
+
+def _first(logprobs: TokenLogprobs, count: int) -> TokenLogprobs:
+    return TokenLogprobs(logprobs.chosen[:count], logprobs.top_tokens[:count], logprobs.top[:count])

@@ -84,6 +84,7 @@ class AliasWatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        self._thread.join(1.0)
 
     def _run(self) -> None:
         while not self._stop.wait(self.every_seconds):
@@ -105,7 +106,9 @@ class AliasWatch:
             self.engine.replace(model_id, model)
         except Exception as error:
             self._failed[model_id] = digest, time.monotonic()
-            _warn(f"`{model_id}` stays as it is: the model that `{reference}` leads to cannot be served", error)
+            _warn(
+                f"`{model_id}` stays as it is: the model that `{reference}` leads to cannot be served", error
+            )
             return False
         self._failed.pop(model_id, None)
         log.info("`%s` is now %s", model_id, model.digest)
