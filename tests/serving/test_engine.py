@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.serving.paced import SECRET, PacedModel, Recorder, Unpaced, asking, engine_of, jobs, texts, until
 
 from bowerbird.kinds.loaded import Model
 from bowerbird.serving.engine import Engine
 from bowerbird.serving.errors import Busy, Fault, Stopping, TimedOut, UnknownModel
-from tests.serving.paced import SECRET, PacedModel, Recorder, Unpaced, asking, engine_of, jobs, texts, until
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.serving.paced import texts, until
+from tests.untrained_bundles import text_model
 
 from bowerbird import lifecycle
 from bowerbird.base.errors import DataError
@@ -15,8 +17,6 @@ from bowerbird.serving import swapping
 from bowerbird.serving.engine import Engine
 from bowerbird.serving.swapping import AliasWatch
 from bowerbird.store.signing import new_key, sign
-from tests.serving.paced import texts, until
-from tests.untrained_bundles import text_model
 
 LIVE = "poems@live"
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.serving.paced import PacedModel, Recorder, Unpaced, asking, engine_of, texts, until
 
 from bowerbird.serving import samples, scheduler
 from bowerbird.serving.engine import Engine
 from bowerbird.serving.errors import Stopping, TimedOut
 from bowerbird.serving.ticket import MOST_UNREAD_BYTES, Piece, Ticket
-from tests.serving.paced import PacedModel, Recorder, Unpaced, asking, engine_of, texts, until
 
 WHOLE = "".join(str(left) * 40_000 for left in reversed(range(30)))
 """What a reader in capitals writes in 30 steps."""
