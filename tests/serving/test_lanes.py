@@ -133,20 +133,24 @@ def test_what_the_old_model_encoded_is_made_by_it_whenever_it_arrives() -> None:
     assert (old.admitted, new.admitted) == (["late"] * 2, [])
 
 
-def replaced(engine: Engine) -> weakref.ref[PacedModel]:
+def replaced(engine: Engine, *, leaves: bool) -> weakref.ref[PacedModel]:
     """Another model in the place of one that still has something to do; a weak reference to the old one."""
     gone: Any = PacedModel(Unpaced(), "gone")
     engine.replace("poems", gone)
-    running = engine.submit("poems", asking("ok", 200))
+    running = engine.submit("poems", asking("ok", 10**9 if leaves else 200))
     given: Any = PacedModel(Unpaced(), "new")
     engine.replace("poems", given)
-    texts(running)
+    if leaves:
+        running.cancel()
+    else:
+        texts(running)
     return weakref.ref(gone)
 
 
-def test_a_replaced_model_is_let_go_of_when_its_last_answer_has_ended() -> None:
+@pytest.mark.parametrize("leaves", [False, True], ids=["ended", "left"])
+def test_a_replaced_model_is_let_go_of_when_its_last_answer_has(leaves: bool) -> None:
     with engine_of({"poems": PacedModel(Unpaced(), "first")}) as engine:
-        gone = replaced(engine)
+        gone = replaced(engine, leaves=leaves)
         until(lambda: gc.collect() >= 0 and gone() is None)
 
 
