@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import threading
-import time
 import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,37 +14,55 @@ from tests.serving.paced import PacedModel, Unpaced, asking, engine_of, jobs, te
 from bowerbird.base.errors import UsageError
 from bowerbird.serving.engine import Engine
 from bowerbird.serving.errors import Busy, UnknownModel
+from bowerbird.serving.lanes import Lanes
 from bowerbird.serving.waiting import WaitingLine
 
 
-class Slow(Unpaced):
-    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
-        time.sleep(0.02)
-        return True
+def lanes_of(*names: str) -> tuple[Lanes, dict[str, Any]]:
+    """Lanes with work that never ends, without sessions."""
+    made: dict[str, Any] = {}
+
+    def open_lane(model_id: str, model: Any) -> Any:
+        made[model_id] = SimpleNamespace(model_id=model_id, model=model, used=0.0, idle=True, ready=True)
+        return made[model_id]
+
+    models: Any = dict.fromkeys(names)
+    return Lanes(models, open_lane), made
+
+
+def turns(lanes: Lanes, count: int, **seconds: float) -> list[str]:
+    """Whose turns come next, where a turn takes so long."""
+    found = []
+    for _ in range(count):
+        lane = lanes.next()
+        assert lane is not None
+        lane.used += seconds[lane.model_id]
+        found.append(lane.model_id)
+    return found
 
 
 def test_a_slow_model_takes_no_more_time_than_a_quick_one_beside_it() -> None:
-    turns: list[str] = []
-    models = {name: PacedModel(pace(), name, turns) for name, pace in (("quick", Unpaced), ("slow", Slow))}
-    with engine_of(models, slots=4) as engine:
-        slow = engine.submit("slow", asking("ok", 10**9))
-        until(lambda: "slow" in turns)
-        assert len(texts(engine.submit("quick", asking("ok", 50)))[0]) == 90
-        slow.cancel()
-    until_last = turns[: len(turns) - turns[::-1].index("quick")]
-    assert until_last.count("slow") < 15
+    lanes, _ = lanes_of("slow", "quick")
+    found = turns(lanes, 110, slow=10.0, quick=1.0)
+    assert 9 <= found.count("slow") <= 11
 
 
 def test_a_model_that_was_idle_has_no_turns_saved_up() -> None:
-    turns: list[str] = []
-    models = {name: PacedModel(Unpaced(), name, turns) for name in ("busy", "idle")}
+    lanes, made = lanes_of("busy", "idle")
+    made["idle"].ready = False
+    assert turns(lanes, 100, busy=1.0) == ["busy"] * 100
+    made["idle"].ready = True
+    found = turns(lanes, 20, busy=1.0, idle=1.0)
+    assert 9 <= found.count("busy") <= 11
+    made["idle"].ready = made["busy"].ready = False
+    assert lanes.next() is None
+
+
+def test_two_models_are_made_side_by_side() -> None:
+    models = {name: PacedModel(Unpaced(), name) for name in ("one", "two")}
     with engine_of(models, slots=4) as engine:
-        busy = engine.submit("busy", asking("ok", 10**9))
-        until(lambda: len(turns) > 300)
-        list(engine.submit("idle", asking("ok", 200)))
-        busy.cancel()
-    first, last = turns.index("idle"), len(turns) - turns[::-1].index("idle")
-    assert turns[first:last].count("busy") > 20
+        tickets = [engine.submit(name, asking("ok", 20, n=2)) for name in models]
+        assert [texts(ticket) for ticket in tickets] == [["".join(map(str, reversed(range(20))))] * 2] * 2
 
 
 def test_owners_take_turns_for_slots() -> None:
@@ -115,20 +133,24 @@ def test_what_the_old_model_encoded_is_made_by_it_whenever_it_arrives() -> None:
     assert (old.admitted, new.admitted) == (["late"] * 2, [])
 
 
-def replaced(engine: Engine) -> weakref.ref[PacedModel]:
+def replaced(engine: Engine, *, leaves: bool) -> weakref.ref[PacedModel]:
     """Another model in the place of one that still has something to do; a weak reference to the old one."""
     gone: Any = PacedModel(Unpaced(), "gone")
     engine.replace("poems", gone)
-    running = engine.submit("poems", asking("ok", 200))
+    running = engine.submit("poems", asking("ok", 10**9 if leaves else 200))
     given: Any = PacedModel(Unpaced(), "new")
     engine.replace("poems", given)
-    texts(running)
+    if leaves:
+        running.cancel()
+    else:
+        texts(running)
     return weakref.ref(gone)
 
 
-def test_a_replaced_model_is_let_go_of_when_its_last_answer_has_ended() -> None:
+@pytest.mark.parametrize("leaves", [False, True], ids=["ended", "left"])
+def test_a_replaced_model_is_let_go_of_when_its_last_answer_has(leaves: bool) -> None:
     with engine_of({"poems": PacedModel(Unpaced(), "first")}) as engine:
-        gone = replaced(engine)
+        gone = replaced(engine, leaves=leaves)
         until(lambda: gc.collect() >= 0 and gone() is None)
 
 

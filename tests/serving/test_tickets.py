@@ -136,9 +136,13 @@ def test_what_is_held_back_is_told_before_an_error(monkeypatch: pytest.MonkeyPat
         engine.stop(0)
         pace.release(1000)
         found = [""] * 17
-        with pytest.raises(Stopping):
+
+        def read() -> None:
             for piece in ticket:
                 found[piece.index] += piece.text
+
+        with pytest.raises(Stopping):
+            read()
     assert {text[:8] for text in found} == {"17161514"}
 
 

@@ -21,8 +21,8 @@ TILE = 16
 """Pictures computed together. A product of another shape may round otherwise: a picture is what it is among so many."""
 SMALLER = (1, 2, 4, 8)
 """Pictures that may be computed together where their bits are found to be those of a tile."""
-MOST_FRAMES = 1024
-"""Of one step, unless a single request wants more."""
+MOST_FRAMES = 64
+"""Of one step, unless a single request wants more: what a server makes beside them has its turn soon."""
 
 
 @dataclass(frozen=True, slots=True)

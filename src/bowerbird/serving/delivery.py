@@ -48,10 +48,15 @@ class Delivery:
                     ticket.ring()
         told, self._told = self._told, []
         for call, arguments in told:
-            try:
-                call(*arguments)
-            except Exception as error:  # who counts answers must not end them
-                report("an observer failed", error)
+            tell(call, *arguments)
+
+
+def tell(call: Callable[..., None], *arguments: Any) -> None:
+    """Call an observer; who counts answers must not end them."""
+    try:
+        call(*arguments)
+    except Exception as error:
+        report("an observer failed", error)
 
 
 def _hand_out(letters: Letters) -> None:

@@ -212,6 +212,7 @@ class Engine:
     def _wait(self) -> bool:
         """Sleep until there is something to do. False: stopped, and nothing is left."""
         with self._changed:
+            self._lanes.let_go()
             if self._rung or any(lane.ready for lane in self._lanes):
                 return True
             asked = not all(lane.empty for lane in self._lanes)

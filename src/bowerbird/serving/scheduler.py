@@ -16,7 +16,7 @@ from bowerbird.base.errors import BowerbirdError
 from bowerbird.kinds.kind import Reader
 from bowerbird.kinds.loaded import Model
 from bowerbird.sampling.session import Chunk
-from bowerbird.serving.delivery import Delivery, report, told
+from bowerbird.serving.delivery import Delivery, report, tell, told
 from bowerbird.serving.errors import Busy, TimedOut, code_of
 from bowerbird.serving.observer import Observer
 from bowerbird.serving.samples import Request, Sample
@@ -106,7 +106,7 @@ class Lane:
             raise Busy
         for index, job in enumerate(jobs):
             request.live[index] = Sample(request, index, job.content, job.reader)
-            self._observer.queued(self.model_id, request.owner)
+            tell(self._observer.queued, self.model_id, request.owner)
         self._requests[request] = None
         self._line.join(request.owner, request.live.values())
 
@@ -146,10 +146,13 @@ class Lane:
             if request.deadline is not None and now >= request.deadline:
                 limit = request.deadline - request.asked_at
                 self.fail(request, TimedOut(f"this took longer than its limit of {limit:g} seconds"), out)
-            elif ticket.parked and not self._resume_if_read(request):
-                if now - max(ticket.taken_at, request.parked_at) >= SLOW_SECONDS:
-                    message = f"nothing of this answer was read for {SLOW_SECONDS:g} seconds"
-                    self.fail(request, TimedOut(message), out)
+            elif (
+                ticket.parked
+                and not self._resume_if_read(request)
+                and now - max(ticket.taken_at, request.parked_at) >= SLOW_SECONDS
+            ):
+                message = f"nothing of this answer was read for {SLOW_SECONDS:g} seconds"
+                self.fail(request, TimedOut(message), out)
 
     def flush(self, out: Delivery) -> None:
         """Tell what is held back."""

@@ -79,6 +79,7 @@ class AliasWatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        self._thread.join(1.0)
 
     def _run(self) -> None:
         while not self._stop.wait(self.every_seconds):

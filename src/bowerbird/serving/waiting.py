@@ -45,7 +45,7 @@ class WaitingLine(Generic[Item]):
 
     def take(self, most: int) -> list[tuple[str, Item]]:
         """So many from the front, with their owners; they leave the line."""
-        taken = []
+        taken: list[tuple[str, Item]] = []
         while self._of and len(taken) < most:
             owner = next(iter(self._of))
             own = self._of.pop(owner)
