@@ -140,7 +140,9 @@ def main() -> None:
     given = parser.parse_args()
     symbols = json.loads(given.symbols.read_text(encoding="utf-8"))
     network = network_of(given, len(symbols))
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # or asyncio leaves delays in
+    bound = socket.socket(
+        socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
+    )  # or asyncio leaves delays in
     bound.bind(("127.0.0.1", 0))
     bound.listen(2048)
     told = {

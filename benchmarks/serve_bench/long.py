@@ -16,6 +16,8 @@ from serve_bench.server import Server, running
 from workplace import Failed
 
 SHORT, LONG, COPY = "bench-short", "bench-long", "bench-copy"
+_START = "start"
+"""The point that every timed request goes on from."""
 _SHORT_CHARACTERS = 1_000
 _PART = 16_000
 """Characters that a request adds."""
@@ -104,13 +106,18 @@ class Talk:
         return exchange, answer
 
     async def fill(self, wanted: dict[str, int]) -> None:
-        """Have each session read so many characters of the text, over and over."""
+        """Have each session read so many characters of the text, over and over, and name the place.
+
+        The last thousand are the same, so that a model that looks for what was just said finds as much in each.
+        """
         text = self.bench.prompts_text
         for name, characters in wanted.items():
-            for start in range(0, characters, _PART):
+            for start in range(0, characters - _SHORT_CHARACTERS, _PART):
                 place = start % max(len(text) - _PART, 1)
-                part = text[place : place + min(_PART, characters - start)]
-                await self.one(name, prompt=part, max_tokens=1, stream=False)
+                size = min(_PART, characters - _SHORT_CHARACTERS - start)
+                await self.one(name, prompt=text[place : place + size], max_tokens=1, stream=False)
+            await self.one(name, prompt=text[:_SHORT_CHARACTERS], max_tokens=1, stream=False)
+            await self.ask(f"/v1/sessions/{name}/points", {"name": _START})
 
     async def one(self, name: str, *, seed: int = 1, prompt: str = "\n", **more: Any) -> Answer:
         """Go on with a session.
@@ -134,27 +141,33 @@ class Talk:
 
     def measured(self) -> dict[str, dict[str, Any]]:
         """What going on costs, by session: seconds a token and to the first, bytes of its state and of the server."""
-        asyncio.run(self.one(SHORT))  # what is made when it is first needed
-        times: dict[str, list[float]] = {SHORT: [], LONG: []}
-        firsts: dict[str, list[float]] = {SHORT: [], LONG: []}
         found: dict[str, dict[str, Any]] = {}
+        asyncio.run(self.turn(SHORT, 0))  # what is made when it is first needed
         for name in (SHORT, LONG):
             resident = self.server.resident()
-            asyncio.run(self.turns(name, times[name], firsts[name]))
-            found[name] = {"growth_bytes": self.server.resident() - resident}
-        for name in (LONG, SHORT):  # in both orders, for the machine may be busier later
-            asyncio.run(self.turns(name, times[name], firsts[name]))
-        for name, one in found.items():
+            for seed in range(_TURNS):
+                asyncio.run(self.turn(name, seed))
             told = json.loads(self.server.get(f"/v1/sessions/{name}")[1])
-            one |= {key: told[key] for key in ("characters", "bytes")}
-            one |= {"token_seconds": median(times[name]), "first_seconds": median(firsts[name])}
+            found[name] = {"growth_bytes": self.server.resident() - resident, "bytes": told["bytes"]}
+        times: dict[str, list[tuple[float, float]]] = {SHORT: [], LONG: []}
+        for seed in range(_TURNS):
+            for name in (SHORT, LONG):  # taking turns, for the machine may be busier later
+                times[name].append(asyncio.run(self.turn(name, seed)))
+        for name, one in found.items():
+            asyncio.run(self.rewound(name))
+            told = json.loads(self.server.get(f"/v1/sessions/{name}")[1])
+            a_token, first = zip(*times[name], strict=True)
+            one |= {"token_seconds": median(a_token), "first_seconds": median(first)}
+            one["characters"] = told["characters"]
         return found
 
-    async def turns(self, name: str, times: list[float], firsts: list[float]) -> None:
-        for turn in range(_TURNS):
-            answer = await self.one(name, seed=turn)
-            pieces = [(seconds, len(text)) for seconds, text in answer.pieces if text]
-            made = sum(size for _, size in pieces[1:])
-            if made:
-                times.append((pieces[-1][0] - pieces[0][0]) / made)
-                firsts.append(pieces[0][0])
+    async def rewound(self, name: str) -> None:
+        await self.ask(f"/v1/sessions/{name}/rewind", {"to": _START})
+
+    async def turn(self, name: str, seed: int) -> tuple[float, float]:
+        """Go on from the named place; seconds a token after the first piece, and to the first."""
+        await self.rewound(name)
+        answer = await self.one(name, seed=seed)
+        pieces = [(seconds, len(text)) for seconds, text in answer.pieces if text]
+        made = sum(size for _, size in pieces[1:])
+        return (pieces[-1][0] - pieces[0][0]) / max(made, 1), pieces[0][0]

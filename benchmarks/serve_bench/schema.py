@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 from serve_bench.claims import Verdict
@@ -53,16 +52,20 @@ def schemathesis(schema: str, cases: int, report: Path) -> int:
     return done.returncode
 
 
-def command(schema: str, cases: int) -> Sequence[str]:
-    python = interpreter(SCHEMATHESIS)
+def command(schema: str, cases: int) -> list[str]:
+    """As a module: the script of an environment that was moved into its place names where it was made."""
+    python = str(interpreter(SCHEMATHESIS))
     options = ["--max-examples", str(cases), "--seed", "1", "--request-timeout", str(_REQUEST_SECONDS)]
     return [
-        str(python.with_name("schemathesis")),
-        "--no-color",
+        python,
+        "-P",
+        "-m",
+        "schemathesis.cli",
         "run",
         schema,
-        *options,
+        "--no-color",
         "--continue-on-failure",
+        *options,
     ]
 
 
