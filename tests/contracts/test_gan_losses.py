@@ -64,8 +64,8 @@ def test_undecided_losses_are_those_of_the_papers(name: str, critic: float, gene
     [
         (
             "relativistic",
-            (softplus(-1.0 - 2.0) + softplus(3.0 - 0.5)) / 2,
-            (softplus(3.0) + softplus(-2.5)) / 2,
+            (softplus(-1.0 - 2.0) + softplus(-1.0 - 0.5) + softplus(3.0 - 2.0) + softplus(3.0 - 0.5)) / 4,
+            (softplus(3.0) + softplus(1.5) + softplus(-1.0) + softplus(-2.5)) / 4,
         ),
         (
             "non_saturating",

@@ -108,7 +108,7 @@ def test_a_step_is_that_of_the_papers_written_out() -> None:
     real.requires_grad_(True)
     made = fake.detach().clone().requires_grad_(True)
     real_scores, made_scores = critic(real, None), critic(made, None)
-    loss = F.softplus(made_scores - real_scores).mean()
+    loss = sum(F.softplus(made - real_scores).mean() for made in made_scores) / B
     slopes = [
         torch.autograd.grad(scores.sum(), images, create_graph=True)[0]
         for scores, images in ((real_scores, real), (made_scores, made))
@@ -118,7 +118,7 @@ def test_a_step_is_that_of_the_papers_written_out() -> None:
     (loss + penalty).backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     optimizer = torch.optim.Adam(generator.parameters(), lr=2e-3, betas=(0.5, 0.99))
-    generator_loss = F.softplus(real_scores.detach() - critic(fake, None)).mean()
+    generator_loss = sum(F.softplus(real_scores.detach() - made).mean() for made in critic(fake, None)) / B
     generator_loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     assert told["loss"] == pytest.approx(loss.item(), rel=1e-4)
