@@ -48,8 +48,6 @@ class Operating:
             "slots": (1, 1024),
             "queue": (1, 1_000_000),
             "workers": (1, 64),
-            "most_sessions": (1, 1_000_000),
-            "session_days": (0, 3650),
             "drain_seconds": (0, 3600),
         }
         for name, (least, most) in bounds.items():

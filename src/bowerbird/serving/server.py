@@ -43,7 +43,7 @@ def listen(host: str, port: int, *, keys: bool = False) -> socket.socket:
     check_host(host, keys=keys)
     address = "127.0.0.1" if host == "localhost" else host
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":  # a port whose last connections are not forgotten yet may be taken again
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -171,6 +171,8 @@ def _read_about(path: Path) -> About:
     try:
         with safe_open(path, framework="numpy") as file:
             return _about(file.metadata() or {}, path)
+    except FileNotFoundError:
+        raise
     except (SafetensorError, OSError) as error:
         raise _damaged(str(error), path) from error
 
