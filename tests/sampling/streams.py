@@ -89,6 +89,7 @@ def got_one(session: Session[TokenRequest], **options: Any) -> Got:
 
 def same(one: StreamState | None, other: StreamState | None) -> bool:
     """Whether two states are equal to the bit."""
-    assert one is not None and other is not None
+    assert one is not None
+    assert other is not None
     mine, theirs = one.to_arrays(), other.to_arrays()
     return mine.keys() == theirs.keys() and all(np.array_equal(mine[name], theirs[name]) for name in mine)

@@ -429,7 +429,7 @@ def test_a_damaged_file_is_refused_and_can_be_deleted(tmp_path: Path, state: Str
     begin(store, "tale", state)
     text = path.read_bytes().replace(b'"format":"1"', b'"format":"9"')
     path.write_bytes(text)
-    with pytest.raises(CorruptFile, match="newer|reads up to"):
+    with pytest.raises(CorruptFile, match=r"newer|reads up to"):
         store.use("tale", "", MODEL, "tiny")
 
 
@@ -706,7 +706,7 @@ def test_odd_names_in_paths_are_no_sessions(url: str) -> None:
             assert error(answer)[0] == 404
 
 
-def test_a_session_of_a_model_that_was_replaced(url: str, model: Model, tmp_path: Path) -> None:
+def test_a_session_of_a_model_that_was_replaced(model: Model, tmp_path: Path) -> None:
     class Retrained:
         """The same model, as if it had learnt since."""
 

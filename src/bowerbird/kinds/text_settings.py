@@ -71,7 +71,9 @@ class TextRequest(SampledRequest):
     """Taken from a token's logit for each time that it was made."""
     presence_penalty: float = Field(0.0, ge=-2, le=2)
     """Taken from a token's logit once it was made."""
-    logit_bias: dict[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=-100, le=100)]] = {}
+    logit_bias: dict[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=-100, le=100)]] = Field(
+        default_factory=dict
+    )
     """Added to tokens' logits, by token."""
     stop: tuple[str, ...] = ()
 

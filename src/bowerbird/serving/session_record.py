@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pydantic import Field
+
 from bowerbird.base.config import Config
 from bowerbird.sampling.state import StreamState
 from bowerbird.serving.errors import BadRequest
@@ -44,7 +46,7 @@ class About(Config):
     characters: int = 0
     bytes: int = 0
     """Of its state and those of its points."""
-    points: dict[str, PointAbout] = {}
+    points: dict[str, PointAbout] = Field(default_factory=dict)
 
     @property
     def key(self) -> Key:
