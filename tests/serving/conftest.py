@@ -1,4 +1,4 @@
-"""A tiny model, and real servers in threads of this process: one of it, and one of every kind with all that is kept."""
+"""A tiny model, and real servers in threads of this process: one of it, and one of everything."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def test_the_fields_of_completions_do_the_same_here(everything: Any, fields: dic
 
 
 @pytest.mark.parametrize("top", [None, 0, 3, 20])
-def test_log_probabilities_are_those_of_a_completion_in_their_own_shape(everything: Any, top: int | None) -> None:
+def test_log_probabilities_are_those_of_a_completion(everything: Any, top: int | None) -> None:
     asked: dict[str, Any] = {"seed": 4, "max_tokens": 25}
     text = f"{DOCUMENT}{ROLES['user']}hi{ROLES['assistant']}"
     [expected] = completed(everything, text, **asked, logprobs=min(top or 0, 5))["choices"]
