@@ -64,7 +64,8 @@ def check_places(told: dict[str, Any], text: str) -> None:
     assert places == sorted(places)
     for token, place in zip(told["tokens"], places, strict=True):
         if not token.startswith(("half:", "bytes:", "<|")):
-            assert text[place:].lstrip("\ufffd").startswith(token)  # broken characters before it are shown with it
+            # Broken characters before it are shown with it.
+            assert text[place:].lstrip("\ufffd").startswith(token)
 
 
 @pytest.mark.parametrize("most", [0, 1, 5])
@@ -122,8 +123,8 @@ def test_an_echoed_prompt_has_its_own_though_nothing_is_made(everything: Any, mo
 
 
 def test_an_echo_goes_on_into_what_is_made(everything: Any, model: Model) -> None:
-    asked: dict[str, Any] = {"model": "tiny", "prompt": "so be it", "seed": 4, "max_tokens": 12, "logprobs": 1}
-    asked["logit_bias"] = WHOLE
+    asked: dict[str, Any] = {"model": "tiny", "prompt": "so be it", "seed": 4, "max_tokens": 12}
+    asked |= {"logprobs": 1, "logit_bias": WHOLE}
     [choice] = everything.made(PATH, **asked, echo=True)["choices"]
     check_rows(model, choice["logprobs"], choice["text"], 0, 1)
     assert choice["logprobs"]["text_offset"] == list(range(len(choice["text"])))
@@ -182,8 +183,8 @@ def test_the_first_bytes_of_a_stop_string_are_not_told_either(everything: Any) -
     """Of a character in halves of bytes, of which only the last gives text."""
     halves = everything.models["talk"].codec.encode("\u00df").tolist()
     favoured = {str(token): 60 for token in halves}
-    asked: dict[str, Any] = {"model": "talk", "prompt": "a", "temperature": 2, "max_tokens": 400, "logprobs": 0}
-    asked["logit_bias"] = favoured
+    asked: dict[str, Any] = {"model": "talk", "prompt": "a", "temperature": 2, "max_tokens": 400}
+    asked |= {"logprobs": 0, "logit_bias": favoured}
     for seed in range(12):
         asked["seed"] = seed
         whole = everything.made(PATH, **asked)["choices"][0]

@@ -157,7 +157,8 @@ def test_pictures(client: openai.OpenAI) -> None:
 
 def test_from_an_event_loop(everything: Any) -> None:
     async def ask() -> tuple[str, str]:
-        async with openai.AsyncOpenAI(base_url=f"{everything.url}/v1", api_key="none", max_retries=0) as client:
+        url = f"{everything.url}/v1"
+        async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
             asked: Any = {"model": "tiny", "prompt": "the ", "seed": 5, "max_tokens": 30}
             whole, parts = await asyncio.gather(
                 client.completions.create(**asked), client.completions.create(**asked, stream=True)

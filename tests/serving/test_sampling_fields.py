@@ -1,4 +1,4 @@
-"""The fields that change what a completion draws, and how many it draws: each does what it says, alone or in company."""
+"""The fields that change what a completion draws, and how much: each does what it says, alone or in company."""
 
 from __future__ import annotations
 
@@ -157,8 +157,8 @@ def test_the_last_seeds_there_are(everything: Any) -> None:
     last = (1 << 63) - 1
     made = everything.made(PATH, model="tiny", prompt="the ", seed=last - 1, n=2)
     assert texts(made)[1] == texts(everything.made(PATH, model="tiny", prompt="the ", seed=last))[0]
-    for path, model in ((PATH, "talk"), ("/v1/melodies/generations", "tunes"), ("/v1/images/generations", "shapes")):
-        assert everything.ask(path, model=model, seed=last, n=3).status_code == 200
+    for path, model in (("melodies/generations", "tunes"), ("images/generations", "shapes")):
+        assert everything.ask(f"/v1/{path}", model=model, seed=last, n=3).status_code == 200
 
 
 def test_without_a_seed_each_answer_is_another(everything: Any) -> None:

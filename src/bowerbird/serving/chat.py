@@ -14,7 +14,7 @@ from bowerbird.kinds.loaded import Model
 from bowerbird.serving.answer import Prompt
 from bowerbird.serving.asked import Asked, Form, SampledBody, check_text, sampled
 from bowerbird.serving.errors import BadRequest
-from bowerbird.serving.limits import Limits
+from bowerbird.serving.limits import MOST_TOKENS, Limits
 
 MOST_TOP_LOGPROBS = 20
 _DEFAULT_TOKENS = 1024
@@ -73,9 +73,9 @@ class ChatBody(SampledBody):
 
     messages: Annotated[list[Message], FailFast()] = Field(min_length=1)
     """The turns so far; with a session, those that it has not seen."""
-    max_completion_tokens: int | None = Field(None, ge=0)
+    max_completion_tokens: int | None = Field(None, ge=0, le=MOST_TOKENS)
     """1,024 where it is not given, or the most that this server makes."""
-    max_tokens: int | None = Field(None, ge=0)
+    max_tokens: int | None = Field(None, ge=0, le=MOST_TOKENS)
     """The older name of `max_completion_tokens`, which wins."""
     logprobs: bool | None = None
     """Tells the log-probability of each token: the model's own, at temperature 1."""

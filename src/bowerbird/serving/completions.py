@@ -12,7 +12,7 @@ from bowerbird.kinds.loaded import Model
 from bowerbird.serving.answer import Prompt
 from bowerbird.serving.asked import MOST_N, MOST_SAMPLES, Asked, Form, SampledBody, check_text, sampled
 from bowerbird.serving.errors import BadRequest
-from bowerbird.serving.limits import Limits
+from bowerbird.serving.limits import MOST_TOKENS, Limits
 
 Prompts = list[str | list[int]]
 
@@ -35,7 +35,7 @@ class CompletionBody(SampledBody):
 
     prompt: Annotated[Any, WithJsonSchema(prompt_form(1 << 31, 1 << 24, MOST_PROMPTS))] = None
     """A text, texts, tokens or lists of tokens; nothing begins a document."""
-    max_tokens: int | None = Field(None, ge=0)
+    max_tokens: int | None = Field(None, ge=0, le=MOST_TOKENS)
     """16 where it is not given; 0 reads the prompt only."""
     best_of: int | None = Field(None, ge=1, le=MOST_N)
     """Makes so many for each prompt, and gives the `n` whose tokens are the likeliest on average; fewer than

@@ -24,7 +24,7 @@ from bowerbird.base.config import Config
 from bowerbird.base.errors import storage_errors
 from bowerbird.base.files import private
 from bowerbird.serving.answer import Answer, Prompt
-from bowerbird.serving.asked import Form, check_text
+from bowerbird.serving.asked import MOST_SAMPLES, Form, check_text
 from bowerbird.serving.errors import BadRequest, UnknownAnswer
 
 MOST_CHARACTERS = 100_000
@@ -46,8 +46,8 @@ class FeedbackBody(Config):
 
     id: str | None = Field(None, max_length=100)
     """Of the answer, given to the same key a short while ago."""
-    choice: int | None = Field(None, ge=0)
-    """Which of its choices; the first where it is not given."""
+    choice: int | None = Field(None, ge=0, lt=MOST_SAMPLES)
+    """Which of its choices, with `id` only; the first where it is not given."""
     model: str | None = None
     prompt: Text | None = None
     text: Text | None = None
@@ -68,7 +68,7 @@ def _given(*names: str) -> Form:
 
 
 FEEDBACK_RULES: list[Form] = [
-    {"anyOf": [_given("id"), _given("model", "text")]},
+    {"anyOf": [_given("id"), {**_given("model", "text"), "not": _given("choice")}]},
     {"anyOf": [_given("rating"), _given("comment"), _given("correction")]},
 ]
 
@@ -178,6 +178,8 @@ class Feedback:
                 param=param,
                 code="missing_parameter",
             )
+        elif body.choice is not None:
+            raise BadRequest("`choice` goes with `id` only", param="choice", code="invalid_value")
         rating = _WORDS[body.rating] if isinstance(body.rating, str) else body.rating
         return {
             "id": f"fb-{secrets.token_hex(12)}",
