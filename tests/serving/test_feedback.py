@@ -272,15 +272,15 @@ def failing(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+@pytest.mark.parametrize(("number", "status"), [(errno.ENOSPC, 507), (errno.EDQUOT, 507), (errno.EIO, 500)])
 def test_a_full_disk_is_told_and_leaves_no_half_line(
-    client: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    client: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch, number: int, status: int
 ) -> None:
     take(client, model="tiny", text="x", rating=1)
     before = (folder / "tiny.jsonl").read_bytes()
     with failing(monkeypatch, number):
         answer: Any = client.post(PATH, json={"model": "tiny", "text": "y", "rating": 1})
-    assert error(answer)[0] == 507
+    assert error(answer)[0] == status
     assert str(folder) not in answer.text
     assert (folder / "tiny.jsonl").read_bytes() == before
     take(client, model="tiny", text="z", rating=1)
@@ -315,7 +315,7 @@ def test_nothing_that_is_said_is_in_a_log(
         with failing(monkeypatch, errno.ENOSPC):
             refused(client, **body)
         with monkeypatch.context() as patched:
-            patched.setattr("bowerbird.serving.feedback.json.dumps", lambda *given, **options: 1 / 0)
+            patched.setattr("bowerbird.serving.feedback._file_name", lambda model: 1 / 0)
             assert refused(client, **body) == (500, "internal_error", None)
     access.close()
     written = (tmp_path / "access.jsonl").read_text(encoding="utf-8")

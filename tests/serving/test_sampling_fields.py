@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from starlette.testclient import TestClient
 from tests.serving.answers import choices, error, events
 
 from bowerbird.data.markers import DOCUMENT
 from bowerbird.kinds.loaded import Model
+from bowerbird.serving.app import create_app
+from bowerbird.serving.limits import Limits
 
 PATH = "/v1/completions"
 
@@ -227,3 +230,14 @@ def test_a_seeds_answer_does_not_depend_on_its_company(everything: Any) -> None:
         ]
         for first, second in zip(one, other, strict=True):
             assert first["logprobs"] == second["logprobs"]
+
+
+def test_a_server_may_allow_more_tokens_than_a_command_line_does(model: Model) -> None:
+    app = create_app({"tiny": model}, limits=Limits(output_tokens=3_000_000))
+    with TestClient(app) as client:
+        asked = {"model": "tiny", "prompt": "the ", "logit_bias": {"0": 100}}
+        assert client.post(PATH, json={**asked, "max_tokens": 2_000_000}).json()["usage"]["completion_tokens"] == 0
+        answer: Any = client.post(PATH, json={**asked, "max_tokens": 3_000_001})
+        assert error(answer) == (400, "invalid_value", "max_tokens")
+        answer = client.post(PATH, json={**asked, "max_tokens": 1 << 25})
+        assert error(answer) == (400, "invalid_value", "max_tokens")

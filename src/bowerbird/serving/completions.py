@@ -33,7 +33,7 @@ def prompt_form(vocab_size: int, most_tokens: int, most_prompts: int) -> Form:
 class CompletionBody(SampledBody):
     """What `POST /v1/completions` takes. Prompts times `n` (or `best_of`) are 1,024 at most."""
 
-    prompt: Annotated[Any, WithJsonSchema(prompt_form(1 << 31, 1 << 24, MOST_PROMPTS))] = None
+    prompt: Annotated[Any, WithJsonSchema(prompt_form(1 << 31, MOST_TOKENS, MOST_PROMPTS))] = None
     """A text, texts, tokens or lists of tokens; nothing begins a document."""
     max_tokens: int | None = Field(None, ge=0, le=MOST_TOKENS)
     """16 where it is not given; 0 reads the prompt only."""

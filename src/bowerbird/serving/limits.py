@@ -7,7 +7,7 @@ from pydantic import Field
 from bowerbird.base.config import Config
 
 MOST_TOKENS = 1 << 24
-"""Beyond what any limit of tokens allows."""
+"""No limit of tokens may be more."""
 
 
 class Limits(Config):
