@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import re
 from collections.abc import Iterator
@@ -43,6 +44,8 @@ ODD: list[Any] = [
     [{"role": "user", "content": [{"type": "text", "text": "x"}]}],
 ]  # fmt: skip
 """Values for fields, right for some."""
+LONG = (3, 20, 100, 129, 257)
+"""Numbers of bars that want more tokens than a good body allows."""
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +247,17 @@ def fields(schemas: Schemas, path: str) -> list[str]:
     return list((form["anyOf"][0] if "anyOf" in form else form)["properties"])
 
 
+def answered(app: Any, path: str, bodies: list[dict[str, Any]]) -> list[httpx.Response]:
+    """The answers to many requests, without a network between."""
+
+    async def ask() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return [await client.post(path, json=body) for body in bodies]
+
+    return asyncio.run(ask())
+
+
 @pytest.mark.parametrize("path", sorted(GOOD))
 def test_a_body_is_refused_where_its_form_says_so_and_nowhere_else(
     everything: Any, schemas: Schemas, path: str
@@ -253,7 +267,8 @@ def test_a_body_is_refused_where_its_form_says_so_and_nowhere_else(
     for name in fields(schemas, path):
         if (path, name) == (MELODIES, "prompt"):
             continue  # whether a text is a tune no JSON Schema can say
-        bodies += [{**GOOD[path], name: copy.deepcopy(value)} for value in ODD]
+        values = [value for value in ODD if name != "bars" or value not in LONG]
+        bodies += [{**GOOD[path], name: copy.deepcopy(value)} for value in values]
         bodies.append({other: value for other, value in GOOD[path].items() if other != name})
     if path in (COMPLETIONS, CHATS):
         several = ("n", "best_of") if path == COMPLETIONS else ("n",)
@@ -267,12 +282,12 @@ def test_a_body_is_refused_where_its_form_says_so_and_nowhere_else(
     if path == COMPLETIONS:
         bodies += [{**GOOD[path], "session": "s-1", "prompt": value} for value in ODD]
         bodies += [{**GOOD[path], "prompt": ["x"] * 8, "n": value} for value in (1, 2, 100)]
-    for body in bodies:
-        answer = everything.ask(path, **body)
+    for body, answer in zip(bodies, answered(everything.app, path, bodies), strict=True):
         fits = schemas.allow(body, form)
-        forgotten = body.get("id") is not None and answer.status_code == 404
-        known = answer.status_code == 200 or forgotten
-        assert answer.status_code in (200, 400, 404), answer.text[:1000]
+        status = answer.status_code
+        # An answer that was never given, and a session of another model, are as they may be.
+        known = status == 200 or (status == 404 and body.get("id") is not None) or status == 409
+        assert status in (200, 400, 404, 409), answer.text[:1000]
         if fits != known:
             wrong.append((body, answer.text[:200], schemas.faults(body, form)))
     assert wrong == []

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import ConfigDict, FailFast, Field
+from pydantic import ConfigDict, Field
 
 from bowerbird.base.config import Config
 from bowerbird.data.markers import DOCUMENT, ROLES, plain, turn
 from bowerbird.kinds.loaded import Model
 from bowerbird.serving.answer import Prompt
-from bowerbird.serving.asked import Asked, Form, SampledBody, check_text, sampled
+from bowerbird.serving.asked import Asked, Form, Off, SampledBody, check_text, sampled
 from bowerbird.serving.errors import BadRequest
 from bowerbird.serving.limits import MOST_TOKENS, Limits
 
@@ -45,7 +45,7 @@ class Message(Config):
     model_config = ConfigDict(strict=True)
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[TextPart], FailFast(), Field(min_length=1)]
+    content: str | Annotated[list[TextPart], Field(min_length=1, fail_fast=True)]
     name: str | None = None
     """Not looked at."""
     refusal: None = None
@@ -71,7 +71,7 @@ class ChatBody(SampledBody):
     """What `POST /v1/chat/completions` takes. Fields for what these models cannot do are taken where they ask
     for nothing."""
 
-    messages: Annotated[list[Message], FailFast()] = Field(min_length=1)
+    messages: list[Message] = Field(min_length=1, fail_fast=True)
     """The turns so far; with a session, those that it has not seen."""
     max_completion_tokens: int | None = Field(None, ge=0, le=MOST_TOKENS)
     """1,024 where it is not given, or the most that this server makes."""
@@ -82,11 +82,11 @@ class ChatBody(SampledBody):
     top_logprobs: int | None = Field(None, ge=0, le=MOST_TOP_LOGPROBS)
     """And those of so many likeliest ones; goes with `logprobs` only."""
     response_format: ResponseFormat | None = None
-    modalities: Annotated[list[Literal["text"]], FailFast()] | None = None
+    modalities: Annotated[list[Literal["text"]], Field(fail_fast=True)] | None = None
     tools: Nothing | None = None
     tool_choice: Literal["none", "auto"] | None = None
     parallel_tool_calls: bool | None = None
-    store: Literal[False] | None = None
+    store: Off | None = None
     service_tier: Literal["auto", "default"] | None = None
     metadata: dict[str, str] | None = None
     """Not looked at."""
