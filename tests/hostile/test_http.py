@@ -14,6 +14,7 @@ from tests.untrained_bundles import text_model
 
 from bowerbird import lifecycle
 from bowerbird.serving.app import create_app
+from bowerbird.serving.engine import jobs_of
 
 COMPLETIONS = "/v1/completions"
 CHATS = "/v1/chat/completions"
@@ -349,7 +350,7 @@ def test_half_a_surrogate_pair_in_a_message(app: Any, place: str) -> None:
 def test_long_words_and_many_turns_are_read(app: Any) -> None:
     for messages in (
         [{"role": "user", "content": "a" * 32_000}],
-        [{"role": "assistant", "content": "\ufdd3\x00\u202e"}] * 4_000,
+        [{"role": "assistant", "content": "\ufdd3\x00\u202e"}] * 3_000,
         [{"role": "user", "content": [{"type": "text", "text": "\U0001f30a"}] * 2_000}],
         [{"role": "user", "content": ""}] * 20_000,
     ):
@@ -361,7 +362,7 @@ def test_as_many_choices_as_there_may_be(app: Any) -> None:
         {"n": 128},
         {"best_of": 128, "n": 1},
         {"prompt": ["a"] * 256, "n": 4},
-        {"prompt": ["a"] * 8, "n": 128, "logprobs": 5, "echo": True},
+        {"prompt": ["a"] * 2, "n": 128, "logprobs": 5, "echo": True},
     ):
         assert ask(app, json={**GOOD[COMPLETIONS], **body}).status_code == 200
     for body, param in (
@@ -451,11 +452,15 @@ def test_a_client_that_leaves_within_its_body_is_no_fault(app: Any, caplog: pyte
 
 
 def test_a_full_queue_says_when_to_come_back(tiny_run: Path) -> None:
-    app = create_app({"tiny": lifecycle.load(tiny_run)}, slots=2, queue=1)
+    model = lifecycle.load(tiny_run)
+    app = create_app({"tiny": model}, slots=2, queue=1)
+    endless = model.request(n=3, length=100_000, logit_bias={0: -100})
     try:
-        answer = ask(app, json={"model": "tiny", "n": 4})
+        app.state.engine.submit_jobs("tiny", jobs_of(model, endless))
+        answer = ask(app, json={"model": "tiny"})
         refused(answer, 429, code="queue_full")
         assert int(answer.headers["retry-after"]) >= 1
+        refused(ask(app, json={"model": "tiny", "n": 4}), 400, "n", "invalid_value")
     finally:
         app.state.engine.close(0)
 
