@@ -17,7 +17,7 @@ _TYPES = {
     "string": lambda value: isinstance(value, str),
     "array": lambda value: isinstance(value, list),
     "object": lambda value: isinstance(value, dict),
-    "number": lambda value: _is_number(value),
+    "number": lambda value: _is_number(value),  # noqa: PLW0108 - it is defined below
     "integer": lambda value: _is_number(value) and (isinstance(value, int) or value.is_integer()),
 }
 

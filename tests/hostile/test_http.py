@@ -372,7 +372,6 @@ def test_as_many_choices_as_there_may_be(app: Any) -> None:
         refused(ask(app, json={**GOOD[COMPLETIONS], **body}), 400, param, "invalid_value")
 
 
-
 def test_null_is_as_absent(app: Any) -> None:
     fields = (
         "prompt max_tokens temperature top_p n stop stream stream_options echo user top_k min_p best_of "

@@ -86,8 +86,6 @@ def everything(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "shapes": lifecycle.load(image_model(folder / "shapes")),
     }
     verdicts = folder / "feedback"
-    app = create_app(
-        models, local=True, sessions=SessionStore(None), observer=Metrics(), feedback=verdicts
-    )
+    app = create_app(models, local=True, sessions=SessionStore(None), observer=Metrics(), feedback=verdicts)
     with running(app) as url, httpx.Client(base_url=url, timeout=30) as client:
         yield Everything(url, app, models, verdicts, client)

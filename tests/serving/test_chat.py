@@ -98,7 +98,7 @@ def test_the_answer_ends_where_anybody_else_would_speak(everything: Any, marker:
         {"top_p": 0.4, "top_k": 9, "min_p": 0.01, "repetition_penalty": 1.4, "user": "me"},
         {"temperature": 0},
     ],
-    ids=lambda value: "+".join(value),
+    ids="+".join,
 )
 def test_the_fields_of_completions_do_the_same_here(everything: Any, fields: dict[str, Any]) -> None:
     fields = {**fields, "seed": 8, "max_tokens": 60}

@@ -103,7 +103,7 @@ def test_the_answer_is_the_same_with_and_without(everything: Any) -> None:
         {"logit_bias": {**WHOLE, "0": -100, "30": 5}},
         {"frequency_penalty": 2, "presence_penalty": 2, "repetition_penalty": 3},
     ],
-    ids=lambda value: "+".join(value),
+    ids="+".join,
 )
 def test_they_are_those_before_whatever_changes_the_odds(
     everything: Any, model: Model, changed: dict[str, Any]

@@ -50,6 +50,7 @@ def test_others_are_not_here(everything: Any, name: str) -> None:
 
 NAMES = ["poems@live", "a/b", "\u00e4 b", "100%", "a?b#c", "<script>alert(1)</script>"]
 
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_models_name_may_be_any(model: Model, name: str) -> None:
     with TestClient(create_app({name: model})) as client:

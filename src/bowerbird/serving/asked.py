@@ -235,7 +235,9 @@ def validated(body: Mapping[str, Any], form: type[Body]) -> Body:
     crowded = next((key for key, value in body.items() if _is_crowded(value)), None)
     if crowded is not None:
         raise BadRequest(
-            f"`{crowded}` holds an object with more than {_MOST_KEYS:,} fields", param=crowded, code="invalid_value"
+            f"`{crowded}` holds an object with more than {_MOST_KEYS:,} fields",
+            param=crowded,
+            code="invalid_value",
         )
     try:
         return form.model_validate(dict(body))
