@@ -13,7 +13,10 @@ from bowerbird.base.config import Config
 from bowerbird.data.render.midi import to_midi
 from bowerbird.data.tune import parse
 from bowerbird.kinds.loaded import Model
+from bowerbird.kinds.melody_settings import read_key, read_metre
 from bowerbird.sampling.session import FinishReason
+from bowerbird.serving.asked import check_text
+from bowerbird.serving.errors import BadRequest
 from bowerbird.serving.making import MOST_MADE, check_kind, jobs_of
 from bowerbird.serving.scheduler import Job
 
@@ -59,6 +62,7 @@ class Melodies:
     def of(cls, body: MelodyBody, model: Model) -> Melodies:
         """Raises BadRequest: the model makes no melodies, or what is asked cannot be made."""
         check_kind(model, body.model, "melody", "no melodies")
+        _check(body)
         given = body.model_dump(exclude=set(_NOT_OF_THE_REQUEST), exclude_none=True)
         fields = {_OWN_NAME.get(name, name): given[name] for name in given}
         request, jobs = jobs_of(model, body.prompt or "", fields)
@@ -81,3 +85,13 @@ class Melodies:
             "data": data,
             "usage": {"prompt_tokens": 0, "completion_tokens": tokens, "total_tokens": tokens},
         }
+
+
+def _check(body: MelodyBody) -> None:
+    for name, value, read in (("key", body.key, read_key), ("metre", body.metre, read_metre)):
+        if value is not None:
+            check_text(value, name)
+            try:
+                read(value)
+            except ValueError as error:
+                raise BadRequest(str(error), param=name, code="invalid_value") from error
