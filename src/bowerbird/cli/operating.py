@@ -16,6 +16,8 @@ from bowerbird.base.errors import UsageError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from bowerbird.serving.exchange import Listener
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def listening(app: FastAPI, options: Operating) -> Iterator[None]:
     from bowerbird.serving.tracing import Tracing
 
     with ExitStack() as ends:
-        listeners = []
+        listeners: list[Listener] = []
         if options.traces:
             tracing = Tracing()
             ends.callback(tracing.close)
