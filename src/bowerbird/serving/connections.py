@@ -13,8 +13,8 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from bowerbird.base.errors import BowerbirdError
+from bowerbird.serving.bodies import told
 from bowerbird.serving.errors import BadRequest, Crowded, TooSlow
-from bowerbird.serving.guards import told
 from bowerbird.serving.limits import Limits
 
 LINGER_SECONDS = 1.0
