@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import Ran
 
 from bowerbird.cli.operating import Operating
+from tests.conftest import Ran
 
 ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
@@ -183,7 +183,9 @@ def test_the_health_check_is_a_program_that_works(tmp_path: Path) -> None:
     program = re.search(r'"-c", "([^"]+)"', found)
     assert program is not None
     asked = program[1].replace("127.0.0.1:8000", "127.0.0.1:1")  # where nobody answers
-    ran = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", asked], capture_output=True, text=True, timeout=60, check=False
+    )
     assert ran.returncode == 1
     assert "URLError" in ran.stderr
 
@@ -197,6 +199,8 @@ def test_the_page_names_files_and_commands_that_exist(bowerbird: Bowerbird) -> N
     for name in os.listdir(DEPLOY):
         assert name == "README.md" or name.partition(".dockerignore")[0] in page, name
     known = options(bowerbird, "serve") | options(bowerbird, "publish")
-    assert {"--drain-seconds", "--metrics-port", "--metrics-host"} <= set(re.findall(r"--[a-z][a-z-]+", page)) & known
+    assert {"--drain-seconds", "--metrics-port", "--metrics-host"} <= set(
+        re.findall(r"--[a-z][a-z-]+", page)
+    ) & known
     for variable in re.findall(r"BOWERBIRD_([A-Z_]+)=", page):
         assert f"--{variable.lower().replace('_', '-')}" in known, variable

@@ -102,7 +102,7 @@ def test_traces_without_their_packages_are_refused(asked: str, monkeypatch: pyte
         (["--metrics-port", "70000"], 2, "there is no port 70000"),
         (["--metrics-port", "0", "--metrics-host", "0.0.0.0"], 5, "--metrics-host 0.0.0.0"),
         (["--metrics-host", "::1"], 2, "--metrics-host is of no use"),
-        (["--access-log", "FILE/access.jsonl"], 3, "access.jsonl"),
+        (["--access-log", "FILE/access.jsonl"], 3, "could not write"),
         (["--set", "limits.bodybytes=5"], 2, "limits.body_bytes"),
         (["--set", "limits.connections=0"], 2, "connections"),
         (["--keys", "NOWHERE"], 4, "bowerbird keys new NAME"),
@@ -134,7 +134,9 @@ def test_serve_refuses_before_it_loads_a_model(
     assert ran.out == ""
 
 
-def test_a_port_for_metrics_that_is_taken_is_named_with_its_option(bowerbird: Bowerbird, tiny_run: Path) -> None:
+def test_a_port_for_metrics_that_is_taken_is_named_with_its_option(
+    bowerbird: Bowerbird, tiny_run: Path
+) -> None:
     with listen("127.0.0.1", 0) as taken:
         ran = bowerbird("serve", tiny_run, "--port", "0", "--metrics-port", taken.getsockname()[1])
     assert ran.code == 3
@@ -174,7 +176,15 @@ def test_options_of_serve_in_the_environment_are_nothing_to_other_commands(
 def test_the_help_says_what_each_worker_counts_for_itself(bowerbird: Bowerbird) -> None:
     said = re.sub(r"[│\s]+", " ", bowerbird("serve", "--help").out)
     assert "limits are counted in each" in said
-    for option in ("--slots", "--queue", "--workers", "--drain-seconds", "--access-log", "--metrics-port", "--trace"):
+    for option in (
+        "--slots",
+        "--queue",
+        "--workers",
+        "--drain-seconds",
+        "--access-log",
+        "--metrics-port",
+        "--trace",
+    ):
         assert option in said
 
 

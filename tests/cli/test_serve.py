@@ -59,7 +59,18 @@ def test_what_an_operator_asks_for_is_done(tmp_path: Path) -> None:
     log, manager = tmp_path / "logs" / "access.jsonl", tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
         line.bind(str(manager))
-        options = ["--access-log", log, "--metrics-port", "0", "--slots", "3", "--queue", "5", "--drain-seconds", "5"]
+        options = [
+            "--access-log",
+            log,
+            "--metrics-port",
+            "0",
+            "--slots",
+            "3",
+            "--queue",
+            "5",
+            "--drain-seconds",
+            "5",
+        ]
         options += ["--sessions", tmp_path / "kept", "--set", "limits.output_tokens=50"]
         with serving("poems@live", *options, NOTIFY_SOCKET=str(manager)) as (told, server):
             line.settimeout(60)
@@ -69,12 +80,17 @@ def test_what_an_operator_asks_for_is_done(tmp_path: Path) -> None:
             url = told["url"]
             assert httpx.get(f"{url}/ready").json() == {"status": "ready", "models": ["poems@live"]}
             asked = {"model": "poems@live", "prompt": SECRET, "max_tokens": 9, "session": "mine"}
-            answer = httpx.post(f"{url}/v1/completions", json=asked, headers={"X-Request-Id": "mine-7"}, timeout=60)
+            answer = httpx.post(
+                f"{url}/v1/completions", json=asked, headers={"X-Request-Id": "mine-7"}, timeout=60
+            )
             assert answer.status_code == 200, answer.text
             refused = httpx.post(f"{url}/v1/completions", json={**asked, "max_tokens": 51}, timeout=60)
             assert "50 is the most" in refused.json()["error"]["message"]
             too_many = httpx.post(f"{url}/v1/completions", json={"model": "poems@live", "n": 9}, timeout=60)
-            assert (too_many.status_code, too_many.json()["error"]["param"]) == (400, "n")  # 3 slots and a queue of 5
+            assert (too_many.status_code, too_many.json()["error"]["param"]) == (
+                400,
+                "n",
+            )  # 3 slots and a queue of 5
             assert told["metrics"] != f"{url}/metrics"
             found = scraped(httpx.get(told["metrics"]).text)
             same = scraped(httpx.get(f"{url}/metrics").text)
@@ -91,7 +107,10 @@ def test_what_an_operator_asks_for_is_done(tmp_path: Path) -> None:
     lines = [json.loads(each) for each in log.read_text(encoding="utf-8").splitlines()]
     mine = next(each for each in lines if each["request_id"] == "mine-7")
     assert (mine["path"], mine["status"], mine["model"], mine["code"]) == (path, 200, "poems@live", "")
-    assert (mine["prompt_tokens"], mine["completion_tokens"]) == (usage["prompt_tokens"], usage["completion_tokens"])
+    assert (mine["prompt_tokens"], mine["completion_tokens"]) == (
+        usage["prompt_tokens"],
+        usage["completion_tokens"],
+    )
     assert [each["status"] for each in lines if each["path"] == path] == [200, 400, 400]
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
     assert SECRET not in log.read_text() + err

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -126,7 +125,12 @@ def test_a_prompt_within_the_limit_is_read(ask: Any, path: str, fields: dict[str
 
 @pytest.mark.parametrize(
     ("path", "param"),
-    [(COMPLETIONS, "max_tokens"), (CHAT, "max_tokens"), (CHAT, "max_completion_tokens"), (MELODIES, "max_tokens")],
+    [
+        (COMPLETIONS, "max_tokens"),
+        (CHAT, "max_tokens"),
+        (CHAT, "max_completion_tokens"),
+        (MELODIES, "max_tokens"),
+    ],
 )
 def test_more_tokens_than_the_limit_are_not_made(ask: Any, path: str, param: str) -> None:
     limits = Limits(output_tokens=40)
@@ -178,7 +182,9 @@ def test_what_takes_too_long_is_504_on_every_path(models: dict[str, Model]) -> N
             tasks = [asyncio.create_task(client.post(path, json=body)) for path, body in asked]
             while len(recorder.of("queued")) < 1 + len(tasks):
                 await asyncio.sleep(0.01)
-            await asyncio.sleep(0.2)  # longer than the limit, and than from one look of the engine to its next
+            await asyncio.sleep(
+                0.2
+            )  # longer than the limit, and than from one look of the engine to its next
             pace.release(1)
             return await asyncio.gather(*tasks)
 

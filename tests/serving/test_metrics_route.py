@@ -55,7 +55,9 @@ def test_what_was_made_is_counted(client: TestClient) -> None:
     assert found.value("tokens_total", model="tiny", direction="completion") >= made > 0
     assert found.value("time_in_queue_seconds_count", model="tiny") == 6
     assert found.value("time_to_first_token_seconds_count", model="tiny") <= 6
-    reasons = {reason: found.value("samples_total", model="tiny", reason=reason) for reason in ("stop", "length")}
+    reasons = {
+        reason: found.value("samples_total", model="tiny", reason=reason) for reason in ("stop", "length")
+    }
     assert sum(reasons.values()) == 6
     assert found.value("slots_used", model="tiny") == found.value("queue_length", model="tiny") == 0
     assert found.total("errors_total") == 0
@@ -119,11 +121,13 @@ def test_the_scrapes_themselves_are_counted(client: TestClient) -> None:
 def test_a_server_without_metrics_says_so(model: Model) -> None:
     with TestClient(create_app({"tiny": model})) as client:
         answer = client.get("/metrics")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+    assert (answer.status_code, "keeps no metrics" in answer.json()["error"]["message"]) == (404, True)
 
 
 def test_a_swap_is_seen_in_model_info(tmp_path: Path, metrics: Metrics) -> None:
-    one, two = (lifecycle.load(text_model(tmp_path / name, width=width)) for name, width in (("a", 12), ("b", 20)))
+    one, two = (
+        lifecycle.load(text_model(tmp_path / name, width=width)) for name, width in (("a", 12), ("b", 20))
+    )
     metrics.versions |= {one.digest: "1", two.digest: "2"}
     with TestClient(create_app({"poems@live": one}, observer=metrics)) as client:
         named = {"model": "poems@live", "digest": one.digest, "version": "1"}

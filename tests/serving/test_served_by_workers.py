@@ -143,9 +143,13 @@ def test_sigterm_lets_all_streams_end(serving: Serving) -> None:
     with httpx.Client(timeout=60) as one, httpx.Client(timeout=60) as two:
         first, second = serving.workers
         with serving.only(first):
-            begun = one.send(one.build_request("POST", f"{serving.url}/v1/completions", json=asked), stream=True)
+            begun = one.send(
+                one.build_request("POST", f"{serving.url}/v1/completions", json=asked), stream=True
+            )
         with serving.only(second):
-            other = two.send(two.build_request("POST", f"{serving.url}/v1/completions", json=asked), stream=True)
+            other = two.send(
+                two.build_request("POST", f"{serving.url}/v1/completions", json=asked), stream=True
+            )
         serving.process.send_signal(signal.SIGTERM)
         bodies = ["".join(answer.iter_text()) for answer in (begun, other)]
         begun.close()
@@ -185,8 +189,20 @@ def test_what_keeps_a_worker_from_starting_is_told_as_if_there_were_one(
     value = tmp_path / "file" / "x"
     codes = set()
     for workers in ("1", "2"):
-        command = [sys.executable, "-m", "bowerbird", "serve", str(tiny_run), "--port", "0", option, str(value)]
-        ran = subprocess.run([*command, "--workers", workers], capture_output=True, text=True, timeout=120, check=False)
+        command = [
+            sys.executable,
+            "-m",
+            "bowerbird",
+            "serve",
+            str(tiny_run),
+            "--port",
+            "0",
+            option,
+            str(value),
+        ]
+        ran = subprocess.run(
+            [*command, "--workers", workers], capture_output=True, text=True, timeout=120, check=False
+        )
         assert ran.stderr.startswith("error: "), ran.stderr
         assert "Traceback" not in ran.stderr
         codes.add(ran.returncode)

@@ -245,7 +245,9 @@ def test_all_answer_on_one_socket() -> None:
         watched = Watched(working.answer_one_at_a_time, bound)
 
         def ask() -> None:
-            first, second = (socket.create_connection(bound.getsockname(), timeout=PATIENCE) for _ in range(2))
+            first, second = (
+                socket.create_connection(bound.getsockname(), timeout=PATIENCE) for _ in range(2)
+            )
             with first, second:  # each keeps one worker
                 assert {told_by(first), told_by(second)} == set(watched.supervisor.pids)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import importlib.util
 import os
@@ -139,6 +140,9 @@ def make_server(
             await super().shutdown(sockets)
             cut.cancel()
             self.connections.close()
+            if self.force_exit:  # which leaves out the end of the app: sessions are written then
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.lifespan.shutdown(), FAREWELL_SECONDS)
             await asyncio.sleep(0)  # for them to be closed before the loop is
             if self.server_state.tasks:
                 await asyncio.wait(self.server_state.tasks, timeout=FAREWELL_SECONDS)
