@@ -175,9 +175,7 @@ def test_the_docs_name_every_metric_with_its_labels(metrics: Metrics) -> None:
         shown = f"{name}_total" if kind == "counter" else name
         told[shown] = found.labels(sample.removeprefix("bowerbird_"))
     written = {}
-    rows = re.findall(
-        r"^\| (`bowerbird_[^|]+)\|([^|]*)\|", SERVING.read_text(encoding="utf-8"), re.MULTILINE
-    )
+    rows = re.findall(r"^\| (`bowerbird_[^|]+)\|([^|]*)\|", SERVING.read_text(encoding="utf-8"), re.MULTILINE)
     for names, labels in rows:
         for name in re.findall(r"`([a-z_]+)`", names):
             written[name] = set(re.findall(r"[a-z]+", labels))
