@@ -15,6 +15,7 @@ from bowerbird import lifecycle
 from bowerbird.kinds.loaded import Model
 from bowerbird.serving.app import create_app
 from bowerbird.serving.limits import Limits
+from bowerbird.serving.sessions import SessionStore
 
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 IMAGES, MELODIES = "/v1/images/generations", "/v1/melodies/generations"
@@ -84,6 +85,21 @@ def test_a_body_over_the_limit_is_413_and_one_within_is_read(ask: Any, path: str
     assert "2,048 bytes" in refused(ask(small, path, user="x" * 2048), 413, "body_too_large")
     assert ask(small, path, user="x" * 1024).status_code == 200
     assert ask(large, path, user="x" * (17 << 20)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/sessions/mine/fork", "/v1/sessions/mine/points", "/v1/sessions/mine/rewind", "/v1/feedback"]
+)
+def test_a_body_over_the_limit_is_413_where_nothing_is_made_too(
+    models: dict[str, Model], tmp_path: Path, path: str
+) -> None:
+    app = create_app(
+        models, limits=Limits(body_bytes=2048), sessions=SessionStore(None), feedback=tmp_path / "feedback"
+    )
+    try:
+        refused(send(app, path, {"comment": "x" * 2048}), 413, "body_too_large")
+    finally:
+        app.state.engine.close(0)
 
 
 @pytest.mark.parametrize(
