@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import importlib.util
 import os
@@ -30,8 +31,14 @@ def check_installed() -> None:
         raise MissingExtra("serving", "serve")
 
 
-def listen(host: str, port: int, *, keys: bool = False) -> socket.socket:
+def listen(host: str, port: int, *, keys: bool = False, option: str = "") -> socket.socket:
     """A bound socket. Port 0 takes any that is free; with `keys` the host may be any, `0.0.0.0` is all.
+
+    Args:
+        host: an address of this machine.
+        port: a number.
+        keys: only who has one may ask there, or at the server beside it.
+        option: what stands before `host` and `port` in the options that errors name, as `metrics-`.
 
     Raises:
         UsageError: there is no such port.
@@ -40,7 +47,7 @@ def listen(host: str, port: int, *, keys: bool = False) -> socket.socket:
     """
     if not 0 <= port <= 65535:
         raise UsageError(f"there is no port {port}", hint="0 (any that is free) to 65535")
-    check_host(host, keys=keys)
+    check_host(host, keys=keys, option=f"--{option}host")
     address = "127.0.0.1" if host == "localhost" else host
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -58,7 +65,9 @@ def listen(host: str, port: int, *, keys: bool = False) -> socket.socket:
             errno.EADDRNOTAVAIL: "this machine has no such address",
         }.get(error.errno or 0, f"cannot listen here: {error.strerror}")
         raise BowerbirdError(
-            what, where=f"{host}:{port}", hint="choose another: --port 8001, or --port 0 for any that is free"
+            what,
+            where=f"{host}:{port}",
+            hint=f"choose another with --{option}port; 0 takes any that is free",
         ) from error
     return bound
 
@@ -125,9 +134,18 @@ def make_server(
             self.servers.append(await self._accept())
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            loop = asyncio.get_running_loop()
+            # Cut off, requests end by themselves; uvicorn would cancel them, and log each as a fault.
+            cut = loop.call_later(0 if self.force_exit else FAREWELL_SECONDS, self.connections.close)
             await super().shutdown(sockets)
+            cut.cancel()
             self.connections.close()
+            if self.force_exit:  # which leaves out the end of the app: sessions are written then
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.lifespan.shutdown(), FAREWELL_SECONDS)
             await asyncio.sleep(0)  # for them to be closed before the loop is
+            if self.server_state.tasks:
+                await asyncio.wait(self.server_state.tasks, timeout=FAREWELL_SECONDS)
 
         async def _accept(self) -> asyncio.Server:
             loop = asyncio.get_running_loop()
@@ -157,7 +175,7 @@ def make_server(
         server_header=False,
         ws="none",
         lifespan="on",
-        timeout_graceful_shutdown=FAREWELL_SECONDS,
+        timeout_graceful_shutdown=FAREWELL_SECONDS + 1,
         proxy_headers=False,
     )
     return Server(config, app, on_ready, drain_seconds)
