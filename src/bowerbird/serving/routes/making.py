@@ -42,8 +42,9 @@ async def made_whole(request: Request, served: Served, form: Any, ask: Any) -> R
         ticket.cancel()
     if made is None:
         return left()
-    request.state.tokens = (0, made[2])
-    return reply(await asyncio.to_thread(asked.whole, *made))
+    texts, ends, tokens = made
+    request.state.tokens = (0, tokens)
+    return reply(await asyncio.to_thread(asked.whole, texts, ends, tokens))
 
 
 async def gathered(ticket: Ticket) -> tuple[list[str], list[FinishReason | None], int]:
