@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bowerbird.serving.asked import validated
+from bowerbird.serving.bodies import validated
 from bowerbird.serving.feedback import FeedbackBody
 from bowerbird.serving.guards import read_json_body
 from bowerbird.serving.routes.replies import owner_of, reply

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bowerbird.sampling.session import FinishReason
-from bowerbird.serving.asked import validated
+from bowerbird.serving.bodies import validated
 from bowerbird.serving.errors import BadRequest
 from bowerbird.serving.guards import read_json_body
 from bowerbird.serving.routes.replies import left, owner_of, reply, unless_gone
