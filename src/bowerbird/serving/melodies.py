@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from bowerbird.base.config import Config
+from bowerbird.data.opening import MOST_CHARACTERS
 from bowerbird.data.render.midi import to_midi
 from bowerbird.data.tune import parse
 from bowerbird.kinds.loaded import Model
@@ -21,7 +22,6 @@ from bowerbird.serving.limits import Limits
 from bowerbird.serving.making import MOST_MADE, check_kind, jobs_of
 from bowerbird.serving.scheduler import Job
 
-MOST_PROMPT_CHARACTERS = 20_000
 LEAST_TOKENS = 16
 """No tune is made of fewer."""
 
@@ -32,7 +32,7 @@ class MelodyBody(Config):
     model_config = ConfigDict(strict=True)
 
     model: str
-    prompt: str | None = Field(None, max_length=MOST_PROMPT_CHARACTERS)
+    prompt: str | None = Field(None, max_length=MOST_CHARACTERS)
     n: int | None = Field(None, ge=1, le=MOST_MADE)
     seed: int | None = Field(None, ge=0, lt=1 << 63)
     temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False)

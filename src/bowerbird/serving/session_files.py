@@ -91,13 +91,14 @@ class SessionFiles:
 
     def about(self, key: Key) -> About | None:
         """Its header alone. Raises CorruptFile as `read`."""
+        path = self._path(key)
         try:
-            return _of(key, _read_about(self._path(key)), self._path(key))
+            return _own(_read_about(path), key, path)
         except FileNotFoundError:
             return None
 
     def read(self, key: Key) -> Session:
-        """Raises CorruptFile: the file is damaged, or of a newer version."""
+        """Raises CorruptFile: the file is damaged, of another session, or of a newer version."""
         from safetensors import SafetensorError, safe_open
 
         path = self._path(key)
@@ -105,7 +106,7 @@ class SessionFiles:
             with safe_open(path, framework="numpy") as file:
                 header = file.metadata() or {}
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-            about = _of(key, _about(header, path), path)
+            about = _own(_about(header, path), key, path)
             if header.get("sha256") != _digest(arrays):
                 raise ValueError("its numbers are not those that were written")
             points = {name: _state(arrays, f"{_POINT}/{name}/") for name in about.points}
@@ -191,10 +192,10 @@ def _about(header: Mapping[str, str], path: Path) -> About:
         raise _damaged("its header says nothing", path) from error
 
 
-def _of(key: Key, about: About, path: Path) -> About:
-    """Raises CorruptFile: the file is another session's, under this one's name."""
+def _own(about: About, key: Key, path: Path) -> About:
+    """Raises CorruptFile: under this name lies the file of another session, which may be another owner's."""
     if about.key != key:
-        raise _damaged("it is another one's", path)
+        raise _damaged("it is the file of another", path)
     return about
 
 

@@ -263,13 +263,13 @@ class Use:
             self._cache.save(session, grown=self._session is None)
             self._session, self.about = session, session.about
         finally:
-            with self._lock:
-                self._keeping = False
-                if self._left():  # while the file was written
-                    self._cache.release(self.about.key)
+            self._stop_keeping()
 
-    def _left(self) -> bool:
-        return self._closed
+    def _stop_keeping(self) -> None:
+        with self._lock:
+            self._keeping = False
+            if self._closed:  # while the file was written
+                self._cache.release(self.about.key)
 
     def close(self) -> None:
         """Let others have the session; a second time does nothing."""

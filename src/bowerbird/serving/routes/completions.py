@@ -9,13 +9,13 @@ from starlette.responses import Response
 from bowerbird.kinds.loaded import Model
 from bowerbird.sampling.state import StreamState
 from bowerbird.serving.answer import Answer
-from bowerbird.serving.asked import validated
 from bowerbird.serving.bodies import read_json_body
 from bowerbird.serving.completions import CompletionBody, asked_completion, read_prompts
 from bowerbird.serving.making import check_kind
 from bowerbird.serving.routes.telling import tell
 from bowerbird.serving.served import Served
 from bowerbird.serving.shapes import COMPLETION
+from bowerbird.serving.validation import validated
 
 
 def add(app: FastAPI, served: Served) -> None:

@@ -8,11 +8,11 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bowerbird.serving.asked import validated
 from bowerbird.serving.bodies import read_json_body
 from bowerbird.serving.feedback import FeedbackBody
 from bowerbird.serving.routes.replies import owner_of, reply
 from bowerbird.serving.served import Served
+from bowerbird.serving.validation import validated
 
 
 def add(app: FastAPI, served: Served) -> None:

@@ -9,12 +9,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bowerbird.sampling.session import FinishReason
-from bowerbird.serving.asked import validated
 from bowerbird.serving.bodies import read_json_body
 from bowerbird.serving.errors import BadRequest
 from bowerbird.serving.routes.replies import left, owner_of, reply, unless_gone
 from bowerbird.serving.served import Served
 from bowerbird.serving.ticket import Ticket
+from bowerbird.serving.validation import validated
 
 
 async def made_whole(request: Request, served: Served, form: Any, ask: Any) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
@@ -17,11 +17,21 @@ from bowerbird.serving.errors import shape, status_code
 from bowerbird.serving.ticket import Ticket
 
 Made = TypeVar("Made")
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer."""
     return Response(json_bytes(value), status, dict(headers or {}), "application/json")
+
+
+def by_method(handlers: Mapping[str, Handler]) -> Handler:
+    """One handler for a path with several methods: of several routes, `Allow` would name the first one's only."""
+
+    async def handle(request: Request) -> Response:
+        return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+    return handle
 
 
 def owner_of(request: Request) -> str:

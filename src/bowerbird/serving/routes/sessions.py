@@ -12,11 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bowerbird.base.config import Config
-from bowerbird.serving.asked import validated
 from bowerbird.serving.bodies import read_json_body
-from bowerbird.serving.routes.replies import owner_of, reply
+from bowerbird.serving.routes.replies import by_method, owner_of, reply
 from bowerbird.serving.served import Served
 from bowerbird.serving.session_record import NAME_PATTERN, About
+from bowerbird.serving.validation import validated
 
 
 class ForkBody(Config):
@@ -110,13 +110,12 @@ def add(app: FastAPI, served: Served) -> None:
         body = validated(await read_json_body(request, limits=served.limits), RewindBody)
         return await told(store.rewind, name_of(request), owner_of(request), body.to)
 
-    for path, method, handler in (
-        ("", "GET", list_sessions),
-        ("/{session_id}", "GET", get_session),
-        ("/{session_id}", "DELETE", delete_session),
-        ("/{session_id}/fork", "POST", fork),
-        ("/{session_id}/points", "POST", mark),
-        ("/{session_id}/points/{point}", "DELETE", unmark),
-        ("/{session_id}/rewind", "POST", rewind),
+    for path, handlers in (
+        ("", {"GET": list_sessions}),
+        ("/{session_id}", {"GET": get_session, "DELETE": delete_session}),
+        ("/{session_id}/fork", {"POST": fork}),
+        ("/{session_id}/points", {"POST": mark}),
+        ("/{session_id}/points/{point}", {"DELETE": unmark}),
+        ("/{session_id}/rewind", {"POST": rewind}),
     ):
-        app.add_route(f"/v1/sessions{path}", handler, methods=[method])
+        app.add_route(f"/v1/sessions{path}", by_method(handlers), methods=list(handlers))
