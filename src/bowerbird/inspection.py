@@ -54,7 +54,7 @@ EXTRAS = {
     "gather": ("ftfy", "charset_normalizer", "datasketch", "lxml", "trafilatura", "pypdf"),
     "eval": ("matplotlib",),
     "sweep": ("optuna",),
-    "serve": ("fastapi", "uvicorn", "sse_starlette", "prometheus_client"),
+    "serve": ("fastapi", "uvicorn", "prometheus_client"),
     "monitor": ("prometheus_client", "opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
     "fast": ("numba",),
     "music": ("music21", "symusic"),

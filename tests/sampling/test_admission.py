@@ -146,11 +146,11 @@ def test_a_few_streams_in_far_slots_cost_no_more_than_in_near_ones(monkeypatch: 
 def test_a_paused_stream_waits_in_its_slot_and_then_goes_on_as_if_nothing_had_been(
     kind: str, told: dict[str, Any]
 ) -> None:
-    jobs = [request(seed=seed, length=90, **told) for seed in range(3)]
+    jobs = [request(seed=seed, length=300, **told) for seed in range(3)]  # more than five steps make
     whole = tokens_of(SESSIONS[kind](network(), 8), jobs)
     session = SESSIONS[kind](network(), 8)
     session.admit_many(jobs)
-    found: dict[int, list[int]] = {slot: [] for slot in range(3)}
+    found: dict[int, list[int]] = {slot: [] for slot in range(4)}
 
     def step() -> set[int]:
         chunks = session.step()

@@ -223,7 +223,8 @@ def test_a_dropped_request_ends_and_those_waiting_get_its_slot(sessions: Session
             dropped.add(found.index)
     sizes = [len(tokens) for tokens in seen.values()]
     assert sizes[1:9] == [20] * 8
-    assert 3 <= sizes[0] == sizes[9] < 6
+    assert 3 <= sizes[0] < 6
+    assert 3 <= sizes[9] < 6
 
 
 class Alternating:

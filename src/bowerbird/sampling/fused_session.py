@@ -227,7 +227,8 @@ class FusedSession:
         if oldest not in chosen:
             chosen[-1] = oldest
         turns.given[chosen] = np.minimum(turns.unread[chosen], self._pace.to_read(len(chosen)))
-        return slots[(unread == 0) | (turns.given[slots] > 0)]
+        having: Slot = slots[(unread == 0) | (turns.given[slots] > 0)]
+        return having
 
     def _allow(self, slots: Slot) -> None:
         """How many tokens each may make, and noise for as many."""
@@ -295,7 +296,7 @@ class FusedSession:
     def _chunk(self, slot: int) -> Chunk | None:
         """What a request got in the last call; None where that is nothing."""
         stream, turns = self._streams[slot], self._turns
-        content = turns.tokens[slot, : turns.count[slot]].copy()
+        content = turns.tokens[slot, : turns.drawn[slot]].copy()
         finished: FinishReason | None = None
         if turns.ended[slot]:
             finished = "stop"

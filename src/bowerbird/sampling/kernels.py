@@ -38,7 +38,7 @@ def decode(layout: Any, rows: Any, turns: Any, given: Any, scratch: Any, slots: 
     """
     active = len(slots)
     for index in range(active):
-        turns.count[slots[index]] = 0
+        turns.drawn[slots[index]] = 0
         turns.ended[slots[index]] = False
     turn = 0
     while active:
@@ -86,7 +86,7 @@ def _make(layout: Any, rows: Any, turns: Any, scratch: Any, slot: int, drawn: in
         turns.ended[slot] = True
         return False
     turns.tokens[slot, drawn] = token
-    turns.count[slot] = drawn + 1
+    turns.drawn[slot] = drawn + 1
     rows.made[slot] += 1
     rows.flags[slot, token] |= USED
     rows.token[slot] = token

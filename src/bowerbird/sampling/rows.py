@@ -69,7 +69,7 @@ class Turns(NamedTuple):
     """(S,) which of them is next."""
     tokens: Wholes
     """(S, Q) those made."""
-    count: Wholes
+    drawn: Wholes
     """(S,) how many."""
     ended: NDArray[np.bool_]
     """(S,) whether an end was drawn, which is not counted."""
@@ -132,7 +132,7 @@ def turns_for(slots: int, quantum: int) -> Turns:
         noise=np.zeros((slots, 2 * quantum)),
         at=wholes(),
         tokens=wholes(quantum),
-        count=wholes(),
+        drawn=wholes(),
         ended=np.zeros(slots, np.bool_),
     )
 

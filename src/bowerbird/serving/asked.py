@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from bowerbird.base.config import Config
 from bowerbird.base.errors import nearest
@@ -30,6 +30,8 @@ MOST_STOPS = 4
 MOST_STOP_CHARACTERS = 1_000
 MOST_BIASED = 1_024
 """Tokens in `logit_bias`."""
+_MOST_KEYS = MOST_BIASED + 100
+"""Of any object in a body; so large a `logit_bias` is refused in its own words."""
 _TOKEN = re.compile(r"0|[1-9][0-9]{0,8}")
 _NULL: Form = {"type": "null"}
 
@@ -70,12 +72,22 @@ def bias_form(vocab_size: int) -> Form:
     return {"anyOf": [tokens, _NULL]}
 
 
+def _off(value: bool) -> bool:
+    if value:
+        raise ValueError("is not supported here")
+    return value
+
+
+Off = Annotated[bool, AfterValidator(_off), WithJsonSchema({"type": "boolean", "const": False})]
+"""False alone; `Literal[False]` would be 0 too."""
+
+
 class StreamOptions(Config):
     model_config = ConfigDict(strict=True)
 
     include_usage: bool | None = None
     """Send the counts in one more event before the end."""
-    include_obfuscation: Literal[False] | None = None
+    include_obfuscation: Off | None = None
     """Events are not padded here."""
 
 
@@ -173,7 +185,6 @@ def sampled(body: SampledBody, limits: Limits, *, tokens: int, tokens_param: str
         param = "n" if n > 1 else "best_of"
         raise BadRequest("a session goes on in one answer only", param=param, code="invalid_value")
     fields = {
-        "length": max(tokens, 1),
         "temperature": 1.0 if body.temperature is None else body.temperature,
         "top_k": body.top_k,
         # OpenAI allows 0, which leaves the likeliest token alone, as any number small enough does.
@@ -216,15 +227,34 @@ def validated(body: Mapping[str, Any], form: type[Body]) -> Body:
         and body.get("model") is None
     ):
         raise BadRequest("name a model in the field `model`", param="model", code="missing_parameter")
+    crowded = next((key for key, value in body.items() if _is_crowded(value)), None)
+    if crowded is not None:
+        raise BadRequest(
+            f"`{crowded}` holds an object with more than {_MOST_KEYS:,} fields",
+            param=crowded,
+            code="invalid_value",
+        )
     try:
         return form.model_validate(dict(body))
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False)
         place = problems[0]["loc"]
-        told = "; ".join(
-            f"`{'.'.join(map(str, problem['loc']))}`: {problem['msg'].lower()}" for problem in problems[:8]
-        )
+        told = "; ".join(f"`{_dotted(problem['loc'])}`: {problem['msg'].lower()}" for problem in problems[:8])
         raise BadRequest(told, param=str(place[0]) if place else None, code="invalid_value") from None
+
+
+def _is_crowded(value: Any, depth: int = 4) -> bool:
+    """Whether there is an object in it whose faults, a field each, would take long to count."""
+    if isinstance(value, dict):
+        if len(value) > _MOST_KEYS:
+            return True
+        value = list(value.values())
+    return isinstance(value, list) and depth > 0 and any(_is_crowded(inner, depth - 1) for inner in value)
+
+
+def _dotted(place: tuple[int | str, ...]) -> str:
+    """A field within others by its dotted name; what a caller made up in it is cut."""
+    return ".".join(str(part)[:100] for part in place)
 
 
 def _stops(value: Any) -> tuple[str, ...]:

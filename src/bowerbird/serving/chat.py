@@ -12,9 +12,9 @@ from bowerbird.base.config import Config
 from bowerbird.data.markers import DOCUMENT, ROLES, plain, turn
 from bowerbird.kinds.loaded import Model
 from bowerbird.serving.answer import Prompt
-from bowerbird.serving.asked import Asked, Form, SampledBody, check_text, sampled
+from bowerbird.serving.asked import Asked, Form, Off, SampledBody, check_text, sampled
 from bowerbird.serving.errors import BadRequest
-from bowerbird.serving.limits import Limits
+from bowerbird.serving.limits import MOST_TOKENS, Limits
 
 MOST_TOP_LOGPROBS = 20
 _DEFAULT_TOKENS = 1024
@@ -45,7 +45,7 @@ class Message(Config):
     model_config = ConfigDict(strict=True)
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[TextPart], Field(min_length=1)]
+    content: str | Annotated[list[TextPart], Field(min_length=1, fail_fast=True)]
     name: str | None = None
     """Not looked at."""
     refusal: None = None
@@ -71,22 +71,22 @@ class ChatBody(SampledBody):
     """What `POST /v1/chat/completions` takes. Fields for what these models cannot do are taken where they ask
     for nothing."""
 
-    messages: list[Message] = Field(min_length=1)
+    messages: list[Message] = Field(min_length=1, fail_fast=True)
     """The turns so far; with a session, those that it has not seen."""
-    max_completion_tokens: int | None = Field(None, ge=0)
+    max_completion_tokens: int | None = Field(None, ge=0, le=MOST_TOKENS)
     """1,024 where it is not given, or the most that this server makes."""
-    max_tokens: int | None = Field(None, ge=0)
+    max_tokens: int | None = Field(None, ge=0, le=MOST_TOKENS)
     """The older name of `max_completion_tokens`, which wins."""
     logprobs: bool | None = None
     """Tells the log-probability of each token: the model's own, at temperature 1."""
     top_logprobs: int | None = Field(None, ge=0, le=MOST_TOP_LOGPROBS)
     """And those of so many likeliest ones; goes with `logprobs` only."""
     response_format: ResponseFormat | None = None
-    modalities: list[Literal["text"]] | None = None
+    modalities: Annotated[list[Literal["text"]], Field(fail_fast=True)] | None = None
     tools: Nothing | None = None
     tool_choice: Literal["none", "auto"] | None = None
     parallel_tool_calls: bool | None = None
-    store: Literal[False] | None = None
+    store: Off | None = None
     service_tier: Literal["auto", "default"] | None = None
     metadata: dict[str, str] | None = None
     """Not looked at."""
@@ -132,9 +132,7 @@ def read_messages(messages: Sequence[Message], model: Model, model_id: str) -> l
             param="model",
             code="not_a_chat_model",
         )
-    turns = [
-        turn(_ROLE_OF.get(message.role, message.role), plain(model.normaliser(message.words)))
-        for message in messages
-    ]
-    text = DOCUMENT + "".join(turns) + ROLES["assistant"]
-    return [Prompt(model.codec.encode(text).astype(np.int64), "", chat=True)]
+    turns = [(_ROLE_OF.get(message.role, message.role), message.words) for message in messages]
+    read = [turn(role, plain(model.normaliser(words))) for role, words in turns]
+    text = DOCUMENT + "".join(read) + ROLES["assistant"]
+    return [Prompt(model.codec.encode(text).astype(np.int64), "", chat=True, turns=tuple(turns))]

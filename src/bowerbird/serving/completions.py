@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, WithJsonSchema
 
-from bowerbird.data.markers import shown
+from bowerbird.data.markers import plain
 from bowerbird.kinds.loaded import Model
 from bowerbird.serving.answer import Prompt
 from bowerbird.serving.asked import MOST_N, MOST_SAMPLES, Asked, Form, SampledBody, check_text, sampled
 from bowerbird.serving.errors import BadRequest
-from bowerbird.serving.limits import Limits
+from bowerbird.serving.limits import MOST_TOKENS, Limits
 
 Prompts = list[str | list[int]]
 
@@ -33,9 +33,9 @@ def prompt_form(vocab_size: int, most_tokens: int, most_prompts: int) -> Form:
 class CompletionBody(SampledBody):
     """What `POST /v1/completions` takes. Prompts times `n` (or `best_of`) are 1,024 at most."""
 
-    prompt: Annotated[Any, WithJsonSchema(prompt_form(1 << 31, 1 << 24, MOST_PROMPTS))] = None
+    prompt: Annotated[Any, WithJsonSchema(prompt_form(1 << 31, MOST_TOKENS, MOST_PROMPTS))] = None
     """A text, texts, tokens or lists of tokens; nothing begins a document."""
-    max_tokens: int | None = Field(None, ge=0)
+    max_tokens: int | None = Field(None, ge=0, le=MOST_TOKENS)
     """16 where it is not given; 0 reads the prompt only."""
     best_of: int | None = Field(None, ge=1, le=MOST_N)
     """Makes so many for each prompt, and gives the `n` whose tokens are the likeliest on average; fewer than
@@ -43,7 +43,7 @@ class CompletionBody(SampledBody):
     logprobs: int | None = Field(None, ge=0, le=MOST_LOGPROBS)
     """Tells the log-probability of each token, and so many likeliest ones: the model's own, at temperature 1."""
     echo: bool | None = None
-    """Gives the prompt too, with its log-probabilities where they are asked for."""
+    """Gives the prompt too, as the model reads it, with its log-probabilities where they are asked for."""
     suffix: Annotated[Any, WithJsonSchema({"enum": [None, ""]})] = None
     """Not supported: these models read from left to right."""
 
@@ -97,7 +97,8 @@ def read_prompts(prompts: Prompts, model: Model) -> list[Prompt]:
 
 def _of_text(text: str, model: Model) -> Prompt:
     content = model.kind.encode_request(model, model.request(prompt=text, seed=0), 0)
-    return Prompt(content.prompt, text, chat=model.structure == "chat" and bool(text))
+    read = plain(model.normaliser(text))
+    return Prompt(content.prompt, read, chat=model.structure == "chat" and bool(text))
 
 
 def _of_tokens(tokens: list[int], model: Model) -> Prompt:
@@ -110,7 +111,7 @@ def _of_tokens(tokens: list[int], model: Model) -> Prompt:
         )
     start = _of_text("", model).tokens
     whole = tokens if tokens[:1] == start.tolist() else [*start.tolist(), *tokens]
-    text = shown(model.codec.decode(tokens))
+    text = plain(model.codec.decode(tokens))
     return Prompt(np.array(whole, np.int64), text, chat=model.structure == "chat")
 
 

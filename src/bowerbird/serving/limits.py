@@ -7,15 +7,18 @@ from pydantic import Field
 from bowerbird.base.config import Config
 from bowerbird.serving.errors import BadRequest
 
+MOST_TOKENS = 1 << 24
+"""No limit of tokens may be more."""
+
 
 class Limits(Config):
     """Beyond each of these the answer is an error that says which number it was."""
 
     body_bytes: int = Field(1 << 20, ge=1 << 10, le=1 << 30)
     """Bytes of a request's body; 413 beyond."""
-    prompt_tokens: int = Field(32_768, ge=1, le=1 << 24)
+    prompt_tokens: int = Field(32_768, ge=1, le=MOST_TOKENS)
     """Tokens of a prompt; 400 beyond. So many take about a second to read for a model of the largest size."""
-    output_tokens: int = Field(100_000, ge=1, le=1 << 24)
+    output_tokens: int = Field(100_000, ge=1, le=MOST_TOKENS)
     """The most that `max_tokens` may ask for; 400 beyond. Where it does not ask, no more are made either."""
     request_seconds: float = Field(600.0, gt=0, le=86_400)
     """Seconds from when a request has been read to the end of what it asks for; what is not done by then ends with the

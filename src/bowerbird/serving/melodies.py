@@ -13,8 +13,9 @@ from bowerbird.base.config import Config
 from bowerbird.data.render.midi import to_midi
 from bowerbird.data.tune import parse
 from bowerbird.kinds.loaded import Model
-from bowerbird.kinds.melody_settings import MelodyRequest
+from bowerbird.kinds.melody_settings import MelodyRequest, read_key, read_metre
 from bowerbird.sampling.session import FinishReason
+from bowerbird.serving.asked import check_text
 from bowerbird.serving.errors import BadRequest
 from bowerbird.serving.limits import Limits
 from bowerbird.serving.making import MOST_MADE, check_kind, jobs_of
@@ -66,6 +67,7 @@ class Melodies:
     def of(cls, body: MelodyBody, model: Model, limits: Limits) -> Melodies:
         """Raises BadRequest: the model makes no melodies, or what is asked cannot be made or is beyond the limits."""
         check_kind(model, body.model, "melody", "no melodies")
+        _check(body)
         fields = body.model_dump(exclude=set(_NOT_OF_THE_REQUEST), exclude_none=True)
         fields["length"] = _length(body.max_tokens, limits)
         request, jobs = jobs_of(model, body.prompt or "", fields)
@@ -94,6 +96,16 @@ class Melodies:
                 "total_tokens": self.prompt_tokens + tokens,
             },
         }
+
+
+def _check(body: MelodyBody) -> None:
+    for name, value, read in (("key", body.key, read_key), ("metre", body.metre, read_metre)):
+        if value is not None:
+            check_text(value, name)
+            try:
+                read(value)
+            except ValueError as error:
+                raise BadRequest(str(error), param=name, code="invalid_value") from error
 
 
 def _length(asked: int | None, limits: Limits) -> int:

@@ -1,7 +1,7 @@
 """What the models served at the moment take: bodies as their forms say, bounded by models, limits and room.
 
-A request that keeps to such a form is never refused for what it asks, but for a prompt of too many tokens and a
-melody whose parts contradict each other, which a JSON Schema cannot say.
+A request that keeps to such a form is never refused for what it asks, but for a prompt of too many tokens, and a
+melody whose prompt is no tune or whose parts contradict each other, which a JSON Schema cannot say.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, cast
 from bowerbird.data.codecs.notes import Notes
 from bowerbird.data.codecs.pixels import Pixels
 from bowerbird.kinds.loaded import Model
+from bowerbird.kinds.melody_settings import KEY_PATTERN
 from bowerbird.models.gan import Generator
 from bowerbird.serving.asked import (
     MOST_N,
@@ -98,6 +99,7 @@ def melody_form(form: Form, served: Served) -> Form:
 
     def narrowed(own: Form, metres: tuple[str, ...]) -> None:
         own["properties"]["metre"]["anyOf"] = [{"enum": list(metres)}, _NULL]
+        own["properties"]["key"]["anyOf"][0]["pattern"] = KEY_PATTERN
         _bound(own, served.limits.output_tokens, "max_tokens")
         _bound(own, min(MOST_MADE, served.room), "n")
 

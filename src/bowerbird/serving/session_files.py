@@ -8,10 +8,12 @@ a damaged one is refused, because the compiled loops use some of its numbers as 
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +42,14 @@ class SessionFiles:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._lock: IO[bytes] | None = None
+        self._lock: int | None = None
+        self._unlock: weakref.finalize[..., SessionFiles] | None = None
 
     def close(self) -> None:
-        """Let go of what is claimed."""
-        if self._lock is not None:
-            self._lock.close()
+        """Let go of what is claimed; so does the end of this object."""
+        self._lock = None
+        if self._unlock is not None:
+            self._unlock()
 
     def claim(self, key: Key) -> bool:
         """Whether no other process holds this session; then this one does until `release`, or its death.
@@ -59,7 +63,8 @@ class SessionFiles:
         if self._lock is None:
             private_folder(self.folder)
             with storage_errors(self.folder):
-                self._lock = open(self.folder / ".lock", "ab", opener=private)  # noqa: SIM115 - held until `close`
+                self._lock = private(str(self.folder / ".lock"), os.O_WRONLY | os.O_CREAT)
+            self._unlock = weakref.finalize(self, os.close, self._lock)
         if sys.platform == "win32":
             return True
         import fcntl
@@ -71,7 +76,7 @@ class SessionFiles:
         return True
 
     def release(self, key: Key) -> None:
-        if sys.platform == "win32" or self._lock is None or self._lock.closed:
+        if sys.platform == "win32" or self._lock is None:
             return
         import fcntl
 
@@ -87,7 +92,7 @@ class SessionFiles:
     def about(self, key: Key) -> About | None:
         """Its header alone. Raises CorruptFile as `read`."""
         try:
-            return _read_about(self._path(key))
+            return _of(key, _read_about(self._path(key)), self._path(key))
         except FileNotFoundError:
             return None
 
@@ -100,7 +105,7 @@ class SessionFiles:
             with safe_open(path, framework="numpy") as file:
                 header = file.metadata() or {}
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-            about = _about(header, path)
+            about = _of(key, _about(header, path), path)
             if header.get("sha256") != _digest(arrays):
                 raise ValueError("its numbers are not those that were written")
             points = {name: _state(arrays, f"{_POINT}/{name}/") for name in about.points}
@@ -184,6 +189,13 @@ def _about(header: Mapping[str, str], path: Path) -> About:
         return About.model_validate_json(header.get("session", ""))
     except ValidationError as error:
         raise _damaged("its header says nothing", path) from error
+
+
+def _of(key: Key, about: About, path: Path) -> About:
+    """Raises CorruptFile: the file is another session's, under this one's name."""
+    if about.key != key:
+        raise _damaged("it is another one's", path)
+    return about
 
 
 def _damaged(how: str, path: Path) -> CorruptFile:

@@ -265,8 +265,11 @@ class Use:
         finally:
             with self._lock:
                 self._keeping = False
-                if self._closed:  # while the file was written
+                if self._left():  # while the file was written
                     self._cache.release(self.about.key)
+
+    def _left(self) -> bool:
+        return self._closed
 
     def close(self) -> None:
         """Let others have the session; a second time does nothing."""
