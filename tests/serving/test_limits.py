@@ -89,7 +89,7 @@ def test_a_body_over_the_limit_is_413_and_one_within_is_read(ask: Any, path: str
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/sessions/mine/fork", "/v1/sessions/mine/points", "/v1/sessions/mine/rewind", "/v1/feedback"]
+    "path", ["/v1/feedback", *(f"/v1/sessions/mine/{act}" for act in ("fork", "points", "rewind"))]
 )
 def test_a_body_over_the_limit_is_413_where_nothing_is_made_too(
     models: dict[str, Model], tmp_path: Path, path: str

@@ -56,7 +56,7 @@ class Serving:
 
     def ask(self, **fields: Any) -> dict[str, Any]:
         """By a connection of its own."""
-        answer = httpx.post(f"{self.url}/v1/completions", json={**GREEDY, **fields}, timeout=60)
+        answer = httpx.post(f"{self.url}/v1/completions", json={**GREEDY, **fields}, timeout=240)
         assert answer.status_code == 200, answer.text
         told: dict[str, Any] = answer.json()
         return told
@@ -65,7 +65,7 @@ class Serving:
         return str(self.ask(**fields)["choices"][0]["text"])
 
     def metrics(self, url: str = "") -> Scraped:
-        return scraped(httpx.get(url or self.metrics_url, timeout=60).text)
+        return scraped(httpx.get(url or self.metrics_url, timeout=240).text)
 
     def asked(self, url: str = "") -> float:
         """Completions that were answered, by the metrics."""
@@ -95,7 +95,7 @@ def test_both_answer_the_same_and_are_counted_together(serving: Serving) -> None
     for one in (first, second):
         with serving.only(one):
             texts |= {serving.text(prompt="the sea", seed=seed) for seed in (1, 2)}
-            assert httpx.get(f"{serving.url}/ready", timeout=60).status_code == 200
+            assert httpx.get(f"{serving.url}/ready", timeout=240).status_code == 200
     assert len(texts) == 1  # at temperature 0 the seed does not matter, nor does who makes it
     until(lambda: serving.asked() == 4)
     for one in (first, second):
@@ -117,7 +117,7 @@ def test_a_session_goes_on_at_whichever_worker_hears_of_it(serving: Serving) -> 
     assert told["moving"] == told["staying"]
     for one in (first, second):
         with serving.only(one):
-            found = httpx.get(f"{serving.url}/v1/sessions", timeout=60).json()["data"]
+            found = httpx.get(f"{serving.url}/v1/sessions", timeout=240).json()["data"]
             assert {session["id"] for session in found} == {"moving", "staying"}
             assert len({session["tokens"] for session in found}) == 1
 
@@ -140,7 +140,7 @@ def test_who_is_killed_is_replaced_while_the_other_answers(serving: Serving) -> 
 def test_sigterm_lets_all_streams_end(serving: Serving) -> None:
     asked = {**GREEDY, "prompt": "the ", "max_tokens": 10_000, "stream": True, "logit_bias": {"0": -100}}
     bodies: list[str] = []
-    with httpx.Client(timeout=60) as one, httpx.Client(timeout=60) as two:
+    with httpx.Client(timeout=240) as one, httpx.Client(timeout=60) as two:
         first, second = serving.workers
         with serving.only(first):
             begun = one.send(
