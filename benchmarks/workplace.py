@@ -48,6 +48,17 @@ class Workplace:
     def cells_path(self) -> Path:
         return self.out / "cells.jsonl"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of its processes: its own threads and workspace, everyone on the processor, no options of the user's."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("BOWERBIRD_")}
+        return {
+            **kept,
+            "OMP_NUM_THREADS": str(self.threads),
+            "CUDA_VISIBLE_DEVICES": "",
+            "BOWERBIRD_WORKSPACE": str(self.out / "workspace"),
+        }
+
     def claim(
         self, folders: Sequence[str], settled: Mapping[str, Any], what: str, wanted: Mapping[str, Any]
     ) -> None:
@@ -93,18 +104,11 @@ class Workplace:
         Raises:
             Failed: it ended with an error.
         """
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("BOWERBIRD_")}
-        environment = {
-            **kept,
-            "OMP_NUM_THREADS": str(self.threads),
-            "CUDA_VISIBLE_DEVICES": "",  # everyone on the processor
-            "BOWERBIRD_WORKSPACE": str(self.out / "workspace"),
-        }
         path = self.log(log)
         began = time.monotonic()
         with path.open("wb") as file:
             process = subprocess.Popen(
-                command, stdout=file, stderr=file, stdin=subprocess.DEVNULL, env=environment
+                command, stdout=file, stderr=file, stdin=subprocess.DEVNULL, env=self.environment
             )
             try:
                 _, status, usage = os.wait4(process.pid, 0)

@@ -15,6 +15,7 @@ from bowerbird.cli.main import build_app
 from bowerbird.data.prepare import PrepareConfig
 from bowerbird.kinds.text_settings import TextRun
 from bowerbird.runs.judging import JudgeConfig
+from bowerbird.serving.serve_config import ServeConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH = 80
@@ -32,6 +33,8 @@ def commands() -> dict[str, str]:
     for name in app:
         if not name.startswith("-"):
             pages[name] = _page(app, [name])
+            inner = [each for each in app[name] if not each.startswith("-")]
+            pages |= {f"{name} {each}": _page(app, [name, each]) for each in inner}
     return pages
 
 
@@ -55,7 +58,12 @@ def tree() -> str:
 
 def settings() -> str:
     """Every setting with its default and what it is, by the command that takes it."""
-    records = {"prepare": PrepareConfig, "train, sweep, finetune": TextRun, "evaluate": JudgeConfig}
+    records = {
+        "prepare": PrepareConfig,
+        "train, sweep, finetune": TextRun,
+        "evaluate": JudgeConfig,
+        "serve": ServeConfig,
+    }
     parts = []
     for command, record in records.items():
         rows = [f"| `{key}` | `{_shown(default)}` | {about} |" for key, default, about in _fields(record)]

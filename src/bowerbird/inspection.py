@@ -54,7 +54,8 @@ EXTRAS = {
     "gather": ("ftfy", "charset_normalizer", "datasketch", "lxml", "trafilatura", "pypdf"),
     "eval": ("matplotlib",),
     "sweep": ("optuna",),
-    "serve": ("fastapi", "uvicorn", "sse_starlette"),
+    "serve": ("fastapi", "uvicorn", "prometheus_client"),
+    "monitor": ("prometheus_client", "opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
     "fast": ("numba",),
     "music": ("music21", "symusic"),
     "image": ("PIL", "pyarrow"),
@@ -147,7 +148,7 @@ def doctor(workspace: Workspace) -> list[dict[str, Any]]:
         _check("cuda", torch.cuda.is_available(), _cuda()),
     ]
     for extra, packages in EXTRAS.items():
-        missing = [name for name in packages if importlib.util.find_spec(name) is None]
+        missing = [name for name in packages if not _installed(name)]
         found = f"missing {', '.join(missing)}: pip install 'bowerbird[{extra}]'" if missing else "installed"
         checks.append(_check(f"extra {extra}", not missing, found))
     root = workspace.root
@@ -158,6 +159,13 @@ def doctor(workspace: Workspace) -> list[dict[str, Any]]:
 
 def _cuda() -> str:
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none; the CPU is used"
+
+
+def _installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # nor is the one that it is part of
+        return False
 
 
 def _check(name: str, ok: bool, found: str) -> dict[str, Any]:

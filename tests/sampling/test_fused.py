@@ -94,22 +94,23 @@ def test_logits_are_the_networks_own(shape: str) -> None:
     model = network(shape)
     session = FusedSession(model, 1)
     session.admit(request(length=300, ends=frozenset(), temperature=0.7))
+    scores = session._rows.scores
     state, read = model.start(1), 0
-    sequence = [0, 5, 9]
+    sequence, said = [0, 5, 9], None
     while read < 200:
+        sequence += session.step()[0].content.tolist()
+        assert said in (None, sequence[-1])
         for token in sequence[read:]:
             with torch.no_grad():
                 logits, state = model.step(torch.tensor([token]), state)
             read += 1
-        found = torch.from_numpy(session._rows.scores[0, : model.vocab_size])
+        found = torch.from_numpy(scores[0, : model.vocab_size])
         torch.testing.assert_close(found, logits[0], atol=1e-4, rtol=1e-4)
         # What is said is a text that says things again, so that tables and cache have something to find.
-        said = text(model.vocab_size)[read : read + 1]
-        session._rows.scores[0, : model.vocab_size] = -50.0
-        session._rows.scores[0, said] = 50.0
+        said = int(text(model.vocab_size)[read])
+        scores[0, : model.vocab_size] = -50.0
+        scores[0, said] = 50.0
         session._rows.made[0] = 0
-        sequence += session.step()[0].content.tolist()
-        assert sequence[-1] == said[0]
 
 
 @pytest.mark.parametrize("options", FILTERS, ids=lambda options: "-".join(options) or "plain")
@@ -220,6 +221,7 @@ def test_a_network_that_learns_on_is_laid_out_again_and_else_not() -> None:
 
 @pytest.mark.parametrize(("width", "streams", "most"), [(48, 1, 32), (48, 500, 32), (2048, 64, 4)])
 def test_a_large_network_makes_fewer_tokens_a_call(width: int, streams: int, most: int) -> None:
-    session = FusedSession(RNN(RNNConfig(width=width, embedding=8), V), 1)
-    assert 1 <= session._tokens_a_call(streams) <= most
-    assert session._tokens_a_call(1) >= session._tokens_a_call(streams)
+    pace = FusedSession(RNN(RNNConfig(width=width, embedding=8), V), 1)._pace
+    assert 1 <= pace.to_make(streams) <= most
+    assert pace.to_make(1) >= pace.to_make(streams) >= pace.to_make(streams, waiting=True) >= 1
+    assert pace.to_read(1) >= pace.to_read(streams) >= 1

@@ -194,6 +194,19 @@ def test_slots_are_given_out_once_and_come_back(drawing: Drawing) -> None:
     assert session.step() == []
 
 
+def test_a_paused_request_keeps_its_slot_and_is_made_when_resumed(drawing: Drawing) -> None:
+    session = ImageSession(drawing, 2, size=SIZE, classes=CLASSES)
+    first, second = session.admit_many([ImageJob(1, 0), ImageJob(2, 0)])
+    assert first is not None
+    session.pause(first)
+    assert [chunk.slot for chunk in session.step()] == [second]
+    assert session.step() == []
+    assert session.admit_many([ImageJob(3, 0), ImageJob(4, 0)]) == [second, None]
+    session.resume(first)
+    assert sorted(chunk.slot for chunk in session.step()) == [0, 1]
+    assert session.state(first) is None
+
+
 def test_much_that_is_asked_at_once_is_made_in_several_steps(
     drawing: Drawing, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,79 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable, Iterator
-from types import SimpleNamespace
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
+from tests.serving.paced import SECRET, PacedModel, Recorder, Unpaced, asking, engine_of, jobs, texts, until
 
 from bowerbird.kinds.loaded import Model
-from bowerbird.sampling.session import Chunk
 from bowerbird.serving.engine import Engine
-from bowerbird.serving.errors import Busy, Fault, Stopping, UnknownModel
-from bowerbird.serving.ticket import Ticket
-
-SECRET = "the asker's own words"  # named, because tracebacks show the lines of the code
-
-
-def texts(ticket: Ticket) -> list[str]:
-    found = [""] * ticket.samples
-    for piece in ticket:
-        found[piece.index] += piece.text
-    return found
-
-
-class Paced:
-    """A session that steps when the test allows. A job is (name, steps it takes); some names are bad."""
-
-    def __init__(self, slots: int, pace: threading.Semaphore):
-        self.jobs: list[tuple[str, int] | None] = [None] * slots
-        self.pace = pace
-
-    def admit(self, job: tuple[str, int]) -> int | None:
-        if job[0] == "unreadable":
-            raise RuntimeError(SECRET)
-        if None not in self.jobs:
-            return None
-        slot = self.jobs.index(None)
-        self.jobs[slot] = job
-        return slot
-
-    def step(self) -> list[Chunk]:
-        self.pace.acquire()
-        chunks = []
-        for slot, job in enumerate(self.jobs):
-            if job is None:
-                continue
-            if job[0] == "bad":
-                raise RuntimeError(SECRET)
-            left = job[1] - 1
-            self.jobs[slot] = (job[0], left) if left else None
-            chunks.append(Chunk(slot, np.array([left]), None if left else "length"))
-        return chunks
-
-    def release(self, slot: int) -> None:
-        self.jobs[slot] = None
-
-
-class Counting:
-    """A reader that writes the numbers it is given."""
-
-    unread = 0
-
-    def __init__(self, name: str):
-        self.name = name
-
-    def push(self, content: Any, finished: Any) -> tuple[str, Any]:
-        if self.name == "unwritable":
-            raise ValueError(SECRET)
-        return "".join(map(str, content.tolist())), finished
-
-
-def asking(name: str, steps: int, n: int = 1) -> Any:
-    return SimpleNamespace(n=n, name=name, steps=steps)
+from bowerbird.serving.errors import Busy, Fault, Stopping, TimedOut, UnknownModel
 
 
 @pytest.fixture
@@ -85,24 +21,17 @@ def pace() -> threading.Semaphore:
 
 
 @pytest.fixture
-def paced(pace: threading.Semaphore) -> Iterator[Engine]:
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def paced(pace: threading.Semaphore, recorder: Recorder) -> Iterator[Engine]:
     """An engine with two slots and room for two more, whose steps wait for `pace`."""
-    kind = SimpleNamespace(
-        open_session=lambda network, slots: Paced(slots, pace),
-        encode_request=lambda model, request, index: (request.name, request.steps),
-        read=lambda model, request: Counting(request.name),
-    )
-    engine = Engine({"paced": SimpleNamespace(name="paced", kind=kind, network=None)}, slots=2, queue=2)  # type: ignore[dict-item]
+    engine = engine_of({"paced": PacedModel(pace)}, slots=2, queue=2, observer=recorder)
     yield engine
     pace.release(1000)
     engine.close(0)
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
-    while not holds():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.002)
 
 
 def test_an_answer_from_a_busy_engine_is_what_the_model_gives_alone(model: Model) -> None:
@@ -169,11 +98,11 @@ def test_one_hand_over_a_step_brings_all_pieces_to_an_event_loop(
 
 
 def test_what_is_not_fetched_in_time_is_joined_to_one_piece_a_sample(
-    paced: Engine, pace: threading.Semaphore
+    paced: Engine, pace: threading.Semaphore, recorder: Recorder
 ) -> None:
     ticket = paced.submit("paced", asking("ok", 9, n=2))
     pace.release(9)
-    until(lambda: paced.load("paced") == (0, 0))
+    until(lambda: len(recorder.of("ended")) == 2)
     news = ticket.wait()
     assert [(piece.text, piece.tokens, piece.finished) for piece in news] == [("876543210", 9, "length")] * 2
     assert ticket.wait() == []
@@ -258,3 +187,54 @@ def test_an_unknown_model_is_an_error_that_names_the_nearest(paced: Engine) -> N
     with pytest.raises(UnknownModel, match="there is no model `pace`") as caught:
         paced.submit("pace", asking("ok", 1))
     assert "did you mean `paced`?" in (caught.value.hint or "")
+
+
+def test_a_time_limit_ends_what_runs_and_what_waits(recorder: Recorder) -> None:
+    with engine_of({"paced": PacedModel(Unpaced())}, slots=1, observer=recorder) as engine:
+        endless = engine.submit("paced", asking("ok", 10**9))
+        waiting = engine.submit_jobs("paced", jobs("ok", 1), seconds=0.01)
+        with pytest.raises(TimedOut):
+            list(waiting)
+        endless.cancel()
+        limited = engine.submit_jobs("paced", jobs("ok", 10**9, n=2), seconds=0.05)
+        with pytest.raises(TimedOut) as caught:
+            list(limited)
+        assert caught.value.http_status == 504
+        until(lambda: engine.load("paced") == (0, 0))
+        assert texts(engine.submit("paced", asking("ok", 3))) == ["210"]
+    assert recorder.of("failed") == [("paced", "timeout")] * 2
+
+
+def test_every_sample_is_queued_once_and_ends_once(
+    paced: Engine, pace: threading.Semaphore, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    pace.release(1000)
+    assert texts(paced.submit("paced", asking("ok", 3, n=2))) == ["210"] * 2
+    with pytest.raises(Fault):
+        list(paced.submit("paced", asking("bad", 1, n=2)))
+    with pytest.raises(Fault):
+        list(paced.submit("paced", asking("unreadable", 1, n=3)))
+    left = paced.submit("paced", asking("ok", 10**6, n=2))
+    until(lambda: left.queue_seconds is not None)
+    left.cancel()
+    pace.release(10)
+    until(lambda: len(recorder.of("ended")) + len(recorder.of("failed")) == 9)
+    assert recorder.of("queued") == [("paced", "")] * 9
+    assert recorder.of("failed") == [("paced", "internal_error")] * 2
+    ends = [(reason, tokens) for _, reason, tokens, _ in recorder.of("ended")]
+    assert ends[:2] == [("length", 3)] * 2
+    assert [reason for reason, _ in ends[2:]] == ["cancelled"] * 5
+    assert [call[:3] for call in recorder.of("stepped")[:3]] == [("paced", 2, 2)] * 3
+    assert len(recorder.of("first_token")) >= 2
+
+
+def test_an_observer_that_fails_ends_no_answer(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Recorder):
+        def stepped(self, *arguments: Any) -> None:
+            raise RuntimeError(SECRET)
+
+    with engine_of({"paced": PacedModel(Unpaced())}, slots=2, observer=Failing()) as engine:
+        assert texts(engine.submit("paced", asking("ok", 3))) == ["210"]
+        assert engine.alive
+    assert "an observer failed: RuntimeError" in caplog.text
+    assert SECRET not in caplog.text

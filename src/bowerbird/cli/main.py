@@ -12,7 +12,7 @@ from cyclopts.config import Env
 
 from bowerbird import __version__
 from bowerbird.base.errors import BowerbirdError, StorageError, UsageError
-from bowerbird.cli import demo, judging, keeping, making, porting, securing, serving, show
+from bowerbird.cli import demo, judging, keeping, keys, making, porting, securing, serving, show
 
 
 def build_app() -> App:
@@ -26,7 +26,7 @@ def build_app() -> App:
         config=Env("BOWERBIRD_", command=False),
         version_flags=("--version",),
     )
-    for module in (demo, making, judging, keeping, porting, securing, serving):
+    for module in (demo, making, judging, keeping, porting, securing, serving, keys):
         module.add(app)
     for place, name in enumerate(list(app)):  # listed in the order of a model's life, not of the alphabet
         if not name.startswith("-"):
@@ -36,7 +36,7 @@ def build_app() -> App:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code of the contract; a fault of ours shows its traceback (1)."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
+    show.log_to_stderr()
     try:
         build_app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:

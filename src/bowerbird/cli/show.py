@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from textwrap import indent
@@ -41,6 +42,11 @@ def stage(output: Output, call: Callable[..., Done], *what: Any, **how: Any) -> 
         if output.json and stopped.outcome:
             result(output, stopped.outcome)
         raise
+
+
+def log_to_stderr() -> None:
+    """Set up logging, which a program does once and a library never."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
 
 
 def say(line: str) -> None:

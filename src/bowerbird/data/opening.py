@@ -23,7 +23,7 @@ from bowerbird.data.tune import NATURALS, TICKS, VOICES, Key, Metre, NotATune, T
 
 _WHERE = "the opening"
 _HINT = "give note names (`C4 D4 E4:2 r`), ABC (`K:G` and `GABc d2`) or a MIDI file"
-_MOST_CHARACTERS = 4000
+MOST_CHARACTERS = 4000
 _MOST_BARS = 200
 """Of ABC: the time that music21 takes grows with their square."""
 _MOST_BYTES = 1 << 20
@@ -75,7 +75,7 @@ def _read(opening: str | bytes, key: Key | None, metre: Metre | None) -> Tune:
         except NotATune as error:
             raise _unreadable(f"the opening is no tune: {error}") from None
         return tune if key is None else replace(tune, key=key)
-    if len(opening) > _MOST_CHARACTERS:
+    if len(opening) > MOST_CHARACTERS:
         raise _too_long()
     text = opening.strip().removeprefix("\ufeff")
     if not text:
@@ -166,5 +166,5 @@ def _too_long() -> DataError:
     return DataError(
         "the opening is too long",
         where=_WHERE,
-        hint=f"give at most {_MOST_QUARTERS} quarter notes, {_MOST_BARS} bars and {_MOST_CHARACTERS} characters",
+        hint=f"give at most {_MOST_QUARTERS} quarter notes, {_MOST_BARS} bars and {MOST_CHARACTERS} characters",
     )

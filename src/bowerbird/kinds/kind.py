@@ -51,10 +51,15 @@ class Validation:
 class Reader(Protocol):
     """Turns the chunks of one request into what its asker reads, as it comes."""
 
-    unread: int
-    """Of the last push, how much came after the end that the reader saw in it."""
-    content: Any
-    """What was made, once it has ended, where that is more than its text tells; else empty."""
+    @property
+    def unread(self) -> int:
+        """Of the last push, how much came after the end that the reader saw in it."""
+        ...
+
+    @property
+    def content(self) -> Any:
+        """What was made, once it has ended, where that is more than its text tells; else empty."""
+        ...
 
     def push(self, content: Any, finished: FinishReason | None) -> tuple[str, FinishReason | None]:
         """New readable content, and why it ends if it does (a stop string may end it early)."""

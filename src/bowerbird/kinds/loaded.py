@@ -83,7 +83,8 @@ class Model:
         """Make `n` samples; sample i has the seed `seed + i` and is the same made alone or among others.
 
         Fields are those of the kind's request: for text `prompt, n, length, temperature, top_k, top_p,
-        min_p, repetition_penalty, stop, seed`; for pictures `label, n, truncation, to_seed, frames, seed`.
+        min_p, repetition_penalty, frequency_penalty, presence_penalty, logit_bias, stop, seed`; for pictures
+        `label, n, truncation, to_seed, frames, seed`.
         """
         request = self.request(**fields)
         texts: dict[int, str] = {}

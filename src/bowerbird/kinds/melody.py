@@ -40,8 +40,8 @@ from bowerbird.kinds.text_card import card
 from bowerbird.kinds.text_recoding import recode
 from bowerbird.kinds.text_sizes import recommend as recommend_text
 from bowerbird.models.cells import CELLS
+from bowerbird.sampling.request import TokenRequest
 from bowerbird.sampling.session import FinishReason
-from bowerbird.sampling.tokens import TokenRequest
 
 if TYPE_CHECKING:
     from bowerbird.kinds.loaded import Model, Sample

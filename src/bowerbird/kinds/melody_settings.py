@@ -12,6 +12,11 @@ from bowerbird.kinds.text_settings import SampledRequest, TextRun
 _KEY = re.compile(r"\s*([A-Ga-g])([#b♯♭]?)\s*([A-Za-z]*)\s*")
 _METRE = re.compile(r"\s*(\d+)\s*/\s*(\d+)\s*")
 _SHORT = {"": "major", "maj": "major", "m": "minor", "min": "minor"} | {mode[:3]: mode for mode in MODES[2:]}
+_BEGINNINGS = "|".join(
+    "".join(f"[{letter}{letter.upper()}]" for letter in mode) for mode in _SHORT if len(mode) == 3
+)
+KEY_PATTERN = rf"^\s*[A-Ga-g][#b♯♭]?\s*([mM]|({_BEGINNINGS})[A-Za-z]*)?\s*$"
+"""What `read_key` reads, for programs."""
 
 
 class MelodyRun(TextRun):

@@ -32,9 +32,9 @@ from bowerbird.learning.parts import count_parts, part_numbers
 from bowerbird.models.cells import CELLS
 from bowerbird.models.ngrams import Tables
 from bowerbird.models.rnn import RNN, RNNConfig
+from bowerbird.sampling.request import TokenRequest
 from bowerbird.sampling.session import Session
 from bowerbird.sampling.sessions import open_session as open_token_session
-from bowerbird.sampling.tokens import TokenRequest
 
 if TYPE_CHECKING:
     from bowerbird.kinds.loaded import Model, Sample
@@ -127,7 +127,17 @@ def open_session(network: nn.Module, slots: int) -> Session[TokenRequest]:
 
 
 def encode_request(model: Model, request: TextRequest, index: int) -> TokenRequest:
-    """Tokens and settings for a session. A chat model is given the prompt as the user's turn."""
+    """Tokens and settings for a session. A chat model is given the prompt as the user's turn.
+
+    Raises:
+        UsageError: a bias is for a token that the model has not.
+    """
+    size = model.codec.vocab_size
+    if max(request.logit_bias, default=0) >= size:
+        raise UsageError(
+            f"`logit_bias` names token {max(request.logit_bias)}, and the last of this model is {size - 1}",
+            where="the request",
+        )
     prompt = model.normaliser(request.prompt)
     ends = {DOCUMENT_TOKEN}
     if model.structure == "chat" and prompt:
@@ -139,11 +149,14 @@ def encode_request(model: Model, request: TextRequest, index: int) -> TokenReque
         prompt=model.codec.encode(DOCUMENT + prompt).astype(np.int64),
         ends=frozenset(ends),
         banned=frozenset() if model.structure == "chat" else frozenset(range(1, len(MARKERS))),
+        bias=request.logit_bias,
+        frequency_penalty=request.frequency_penalty,
+        presence_penalty=request.presence_penalty,
     )
 
 
 def token_request(request: SampledRequest, index: int, **own: Any) -> TokenRequest:
-    """One of the n samples of a request; `own` is what a kind adds: `prompt`, `ends`, `banned`, `guide`."""
+    """One of the n samples of a request; `own` is what a kind adds: `prompt`, `ends`, `banned`, `guide` ..."""
     return TokenRequest(
         **own,
         length=request.length,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from bowerbird.base.config import Config
@@ -65,6 +67,14 @@ class TextRequest(SampledRequest):
 
     length: int = Field(400, ge=1, le=1_000_000)
     temperature: float = Field(0.8, ge=0, le=10)
+    frequency_penalty: float = Field(0.0, ge=-2, le=2)
+    """Taken from a token's logit for each time that it was made."""
+    presence_penalty: float = Field(0.0, ge=-2, le=2)
+    """Taken from a token's logit once it was made."""
+    logit_bias: dict[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=-100, le=100)]] = Field(
+        default_factory=dict
+    )
+    """Added to tokens' logits, by token."""
     stop: tuple[str, ...] = ()
 
     @property

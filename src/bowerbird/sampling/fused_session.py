@@ -1,98 +1,161 @@
-"""A session whose tokens are made in compiled loops: a quantum of tokens a call, sampling inside.
+"""A session whose tokens are read and made in compiled loops: many a call, sampling inside.
 
 The plain twin is `tokens.TokenSession`: the same filters and noise, logits alike to 1e-4. Prompts are read by
-the network itself, one at a time, and what it then remembers is copied into the kernels' rows.
+the same loops that make tokens, beside them; so it is the same to the bit whether a text was read at once, in
+parts, or as it was made.
 """
 
 from __future__ import annotations
 
-import weakref
+import queue
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from bowerbird.models.rnn import RNN, State
+from bowerbird.models.rnn import RNN
 from bowerbird.sampling import draw
-from bowerbird.sampling.kernels import decode, recall, room
-from bowerbird.sampling.layout import Layout, lay_out
-from bowerbird.sampling.memory import fill_buckets
-from bowerbird.sampling.session import Chunk, FinishReason, Guide
-from bowerbird.sampling.tokens import TokenRequest, read_prompt
+from bowerbird.sampling.adjustments import Adjustments, adjustments
+from bowerbird.sampling.carrying import put, take
+from bowerbird.sampling.kernels import decode
+from bowerbird.sampling.layouts import kept_layout
+from bowerbird.sampling.logprobs import TokenLogprobs, token_logprobs
+from bowerbird.sampling.pacing import BLOCK, MOST_QUANTUM, Pace
+from bowerbird.sampling.prompts import PromptScan, read_some
+from bowerbird.sampling.request import TokenRequest, check_request
+from bowerbird.sampling.rows import Scratch, copied, rows_for, scratch_for, turns_for
+from bowerbird.sampling.session import Chunk, FinishReason
+from bowerbird.sampling.slots import Slots
+from bowerbird.sampling.state import StreamState
 
-_BLOCK = 64
-"""Rows a kernel steps together: their states and products stay in the cache."""
-_MOST_QUANTUM = 32
-_CALL_SECONDS = 0.01
-"""About how long a call takes, after which streams may come and go."""
-_FEW, _FEW_SECONDS = 4, 0.06
-"""Handing over costs as much as some tokens do: so many are made in a call that takes no longer than this."""
-_SUMS_A_SECOND, _BYTES_A_SECOND = 4e10, 3e10
-"""Weights multiplied and read by a middling processor, to guess how long a token takes."""
-
-
-_Seen = list[tuple[Tensor, int, int]]
-_laid_out: weakref.WeakKeyDictionary[RNN, tuple[_Seen, Layout]] = weakref.WeakKeyDictionary()
+Slot = NDArray[np.int64]
+_FIRST_SLOTS = 16
+"""Slots there is room for from the beginning."""
+_NONE_GIVEN = np.zeros(0, np.int64)
 
 
-def _kept_layout(network: RNN) -> Layout:
-    """The network's layout, made anew only if it has learnt since: a short text must not pack it all again."""
-    tensors = [*network.parameters(), *network.buffers()]
-    seen = [(tensor, tensor.data_ptr(), tensor._version) for tensor in tensors]
-    kept = _laid_out.get(network)
-    if kept is not None and len(kept[0]) == len(seen):
-        pairs = zip(kept[0], seen, strict=True)
-        if all(old[0] is new[0] and old[1:] == new[1:] for old, new in pairs):
-            return kept[1]
-    layout = lay_out(network)
-    if len(layout.contexts):
-        fill_buckets(layout.contexts, layout.buckets)
-    _laid_out[network] = (seen, layout)
-    return layout
+@dataclass(slots=True)
+class _Stream:
+    request: TokenRequest
+    noise: np.random.Generator
+    adjustments: Adjustments | None
+    scan: PromptScan | None
+    """While the log-probabilities of its prompt are found; it is read only then."""
+    prompt_logprobs: TokenLogprobs | None = None
+    """Until they are told."""
+    logits: NDArray[np.float32] | None = None
+    """The network's own, while a token is drawn from others."""
+    before: StreamState | None = None
+    """Of one that keeps its state: that before the newest call."""
+    since: NDArray[np.int64] = field(default_factory=lambda: _NONE_GIVEN)
+    """What it read and made in that call."""
+
+    @property
+    def told(self) -> bool:
+        """Whether the network's own logits are needed beside those drawn from."""
+        return self.adjustments is not None or self.request.logprobs is not None
 
 
 class FusedSession:
     """A `Session` over a network in evaluation mode whose layout is supported.
 
-    `quantum` is the most tokens a request gets in a step; one with a guide gets one.
+    `quantum` is the most tokens a request gets in a step. One with a guide, bias, penalties by what it made or
+    log-probabilities gets one, since each of its tokens passes through Python.
     """
 
-    def __init__(self, network: RNN, slots: int = 1, quantum: int = _MOST_QUANTUM):
+    def __init__(self, network: RNN, slots: int = 1, quantum: int = MOST_QUANTUM):
         self.network = network.eval()
         self.slots = slots
         self._quantum = quantum
-        self._layout = _kept_layout(network)
-        self._rows = room(self._layout, slots)
-        self._requests: list[TokenRequest | None] = [None] * slots
-        self._noise = [np.random.default_rng(0)] * slots
-        self._uniform = np.zeros((slots, quantum))
-        self._limits = np.zeros(slots, np.int64)
-        self._tokens = np.zeros((slots, quantum), np.int64)
-        self._counts = np.zeros(slots, np.int64)
-        self._ended = np.zeros(slots, np.bool_)
+        self._layout = kept_layout(network)
+        self._pace = Pace(self._layout, quantum)
+        self._streams: Slots[_Stream] = Slots(slots)
+        self._ended: dict[int, _Stream] = {}
+        """Those that ended in the last step, whose rows are still there."""
+        self._admitted = 0
+        self._room = min(slots, _FIRST_SLOTS)
+        self._rows = rows_for(self._layout, self._room)
+        self._turns = turns_for(self._room, quantum)
         self._threads = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
+        self._scratches: queue.SimpleQueue[Scratch] = queue.SimpleQueue()
+        for _ in range(self._threads):
+            self._scratches.put(scratch_for(self._layout, min(BLOCK, slots)))
 
-    @torch.no_grad()
+    @property
+    def bytes_per_slot(self) -> int:
+        """Memory that a slot takes once it is used."""
+        return sum(array.nbytes for array in (*self._rows, *self._turns)) // self._room
+
     def admit(self, request: TokenRequest) -> int | None:
-        """Raises ValueError for tokens that are not in the vocabulary."""
-        if None not in self._requests:
+        if self._streams.full:
             return None
+        check_request(request, self.network)
+        return self._admit(request)
+
+    def admit_many(self, requests: Sequence[TokenRequest]) -> list[int | None]:
+        for request in requests:
+            check_request(request, self.network)
+        return [None if self._streams.full else self._admit(request) for request in requests]
+
+    def step(self) -> list[Chunk]:
+        self._ended.clear()
+        slots = self._ready()
+        turns = self._turns
+        # What is drawn from must be known before the call that draws, so these read their prompts before it.
+        early = slots[turns.single[slots] & (turns.unread[slots] > 0)]
+        if len(early):
+            self._call(early, making=False)
+        if len(slots):
+            slots = self._call(slots, making=True)
+        chunks = (self._chunk(slot) for slot in slots.tolist())
+        return [chunk for chunk in chunks if chunk is not None]
+
+    def pause(self, slot: int) -> None:
+        self._streams.pause(slot)
+
+    def resume(self, slot: int) -> None:
+        self._streams.resume(slot)
+
+    def release(self, slot: int) -> None:
+        if slot in self._streams:
+            self._streams.free(slot)
+
+    def state(self, slot: int, unread: int = 0) -> StreamState | None:
+        stream = self._streams[slot] if slot in self._streams else self._ended[slot]
+        request, layout, rows = stream.request, self._layout, self._rows
+        assert request.keep_state or not unread, "only who keeps a state can have an earlier one"
+        assert not self._turns.unread[slot], "a request that has got something"
+        if unread:
+            put(layout, rows, slot, stream.before)
+            again = stream.since[: len(stream.since) - unread]
+            self._turns.given[slot], self._turns.place[slot], self._turns.limit[slot] = len(again), 0, 0
+            self._decode(np.array([slot]), again)
+        begun = (request.start.read if request.start else 0) + len(request.prompt)
+        return take(layout, rows, slot, begun + int(rows.made[slot]) - unread)
+
+    def _admit(self, request: TokenRequest) -> int:
         size = self._layout.vocab_size
-        prompt = np.ascontiguousarray(request.prompt, np.int64)
-        named = np.array([*prompt.tolist(), *request.ends, *request.banned])
-        if not len(prompt) or named.min() < 0 or named.max() >= size:
-            raise ValueError(f"a request names tokens outside 0 to {size - 1}, or has no prompt")
-        slot = self._requests.index(None)
-        logits, state = read_prompt(self.network, torch.from_numpy(prompt))
-        rows = self._rows
-        rows.scores[slot, :size] = logits.numpy()
-        self._hand_over(slot, state)
+        stream = _Stream(
+            request,
+            np.random.default_rng(request.seed),
+            adjustments(request, size),
+            PromptScan(self.network, request) if request.prompt_logprobs else None,
+        )
+        slot = self._streams.take(stream)
+        self._ended.pop(slot, None)
+        if slot >= self._room:
+            self._room = min(2 * self._room, self.slots)
+            self._rows = copied(self._rows, rows_for(self._layout, self._room))
+            self._turns = copied(self._turns, turns_for(self._room, self._quantum))
+        rows, turns = self._rows, self._turns
+        put(self._layout, rows, slot, request.start)
         flags = rows.flags[slot]
         flags[:] = 0
-        flags[prompt] = draw.USED
+        flags[np.asarray(request.prompt, np.int64)] = draw.USED
         flags[sorted(request.banned)] |= draw.BANNED
         flags[sorted(request.ends)] |= draw.END
         settings = rows.settings[slot]
@@ -103,85 +166,149 @@ class FusedSession:
         settings[draw.MIN_P] = request.min_p or 0.0
         settings[draw.GUIDED] = request.guide is not None
         rows.made[slot] = 0
-        self._noise[slot] = np.random.default_rng(request.seed)
-        self._requests[slot] = request
+        turns.unread[slot] = len(request.prompt)
+        turns.length[slot] = request.length
+        turns.single[slot] = request.guide is not None or stream.told
+        turns.kept[slot] = request.keep_state
+        turns.arrived[slot] = self._admitted
+        turns.at[slot] = turns.noise.shape[1]
+        self._admitted += 1
         return slot
 
-    def step(self) -> list[Chunk]:
-        active = [slot for slot, request in enumerate(self._requests) if request is not None]
-        if not active:
-            return []
-        fresh = any(self._rows.made[slot] == 0 for slot in active)
-        quantum = 1 if fresh else self._tokens_a_call(len(active))
-        for slot in active:
-            request = self._request(slot)
-            limit = min(quantum, request.length - int(self._rows.made[slot]))
-            if request.guide is not None:
-                limit = 1
-                self._obey(slot, request.guide, request.banned)
-            self._limits[slot] = limit
-            self._uniform[slot, :limit] = self._noise[slot].random(limit)
-        self._decode(np.array(active, np.int64))
-        return [self._chunk(slot) for slot in active]
+    def _ready(self) -> Slot:
+        """Those to step. Where a prompt's log-probabilities are wanted, some more of them are found first."""
+        going = self._streams.going()
+        scans = [stream.scan for _, stream in going if stream.scan is not None]
+        if scans:
+            read_some(scans)
+            for _, stream in going:
+                if stream.scan is not None and not stream.scan.left:
+                    stream.prompt_logprobs, stream.scan = stream.scan.logprobs, None
+        return np.array([slot for slot, stream in going if stream.scan is None], np.int64)
 
-    def release(self, slot: int) -> None:
-        self._requests[slot] = None
+    def _call(self, slots: Slot, *, making: bool) -> Slot:
+        """Let these read, and make tokens if told so; which of them it was, for some wait to read."""
+        turns = self._turns
+        slots = self._give(slots)
+        turns.limit[slots] = 0
+        if making:
+            self._allow(slots)
+        pieces = self._pieces(slots)
+        for slot in slots[turns.kept[slots]].tolist():
+            self._streams[slot].before = take(self._layout, self._rows, slot, 0)
+            self._streams[slot].since = pieces.get(slot, _NONE_GIVEN)
+        for slot in slots[turns.single[slots] & (turns.limit[slots] > 0)].tolist():
+            self._prepare(slot, self._streams[slot])
+        self._decode(slots, np.concatenate(list(pieces.values())) if pieces else _NONE_GIVEN)
+        turns.unread[slots] -= turns.given[slots]
+        return slots
 
-    def _tokens_a_call(self, active: int) -> int:
-        """As many for each stream as the time of a call holds, by the size of the network."""
-        weights = self._layout.weights
-        blocks = -(-active // _BLOCK)
-        seconds = active * weights.size / _SUMS_A_SECOND + blocks * weights.nbytes / _BYTES_A_SECOND
-        few = min(_FEW, int(_FEW_SECONDS / seconds))
-        return min(self._quantum, max(1, few, int(_CALL_SECONDS / seconds)))
+    def _pieces(self, slots: Slot) -> dict[int, NDArray[np.int64]]:
+        """What of their prompts is given to them, by slot."""
+        turns, pieces, place = self._turns, dict[int, NDArray[np.int64]](), 0
+        for slot in slots[turns.given[slots] > 0].tolist():
+            prompt, given = self._streams[slot].request.prompt, int(turns.given[slot])
+            at = len(prompt) - int(turns.unread[slot])
+            pieces[slot] = prompt[at : at + given].astype(np.int64)
+            turns.place[slot] = place
+            place += given
+        return pieces
 
-    def _decode(self, slots: NDArray[np.int64]) -> None:
-        told = (self._limits, self._uniform, self._tokens, self._counts, self._ended)
-        blocks = max(-(-len(slots) // _BLOCK), min(self._threads, len(slots) // 8), 1)
-        parts = np.array_split(slots, blocks)
+    def _give(self, slots: Slot) -> Slot:
+        """Share out what is read in a call, the shortest first and always some to the oldest; who has a turn in it."""
+        turns = self._turns
+        unread = turns.unread[slots]
+        turns.given[slots] = 0
+        reading = slots[unread > 0]
+        if not len(reading):
+            return slots
+        chosen = reading[np.argsort(turns.unread[reading], kind="stable")][: BLOCK * self._threads]
+        oldest = reading[np.argmin(turns.arrived[reading])]
+        if oldest not in chosen:
+            chosen[-1] = oldest
+        turns.given[chosen] = np.minimum(turns.unread[chosen], self._pace.to_read(len(chosen)))
+        having: Slot = slots[(unread == 0) | (turns.given[slots] > 0)]
+        return having
+
+    def _allow(self, slots: Slot) -> None:
+        """How many tokens each may make, and noise for as many."""
+        turns, made = self._turns, self._rows.made[slots]
+        reading_on = turns.unread[slots] > turns.given[slots]
+        fresh = (made == 0)[~reading_on]
+        quantum = 1 if fresh.all() else self._pace.to_make(len(slots), waiting=bool(fresh.any()))
+        limits = np.minimum(turns.length[slots] - made, quantum)
+        single = turns.single[slots]
+        limits[single] = np.minimum(limits[single], turns.given[slots][single] == 0)
+        limits[reading_on] = 0
+        turns.limit[slots] = limits
+        for slot in slots[turns.at[slots] + limits > turns.noise.shape[1]].tolist():
+            noise, at = turns.noise[slot], int(turns.at[slot])
+            noise[: len(noise) - at] = noise[at:].copy()
+            noise[len(noise) - at :] = self._streams[slot].noise.random(at)
+            turns.at[slot] = 0
+
+    def _decode(self, slots: Slot, given: NDArray[np.int64]) -> None:
+        def run(part: Slot) -> None:
+            scratch = self._scratches.get()
+            decode(self._layout, self._rows, self._turns, given, scratch, part)
+            self._scratches.put(scratch)
+
+        blocks = max(-(-len(slots) // BLOCK), min(self._threads, len(slots) // 8), 1)
+        parts = np.array_split(slots.copy(), blocks)
         if self._pool is None or blocks == 1:
             for part in parts:
-                decode(self._layout, self._rows, part, *told)
+                run(part)
             return
-        for done in [self._pool.submit(decode, self._layout, self._rows, part, *told) for part in parts]:
+        for done in [self._pool.submit(run, part) for part in parts]:
             done.result()
 
-    def _obey(self, slot: int, guide: Guide, banned: frozenset[int]) -> None:
-        flags = self._rows.flags[slot]
-        flags &= ~np.uint8(draw.BANNED)
-        np.bitwise_or(flags, draw.BANNED, out=flags, where=~guide.allowed())
-        if banned:
-            flags[sorted(banned)] |= draw.BANNED
+    def _prepare(self, slot: int, stream: _Stream) -> None:
+        """Before the draw: what the guide allows, and the logits to draw from."""
+        request = stream.request
+        if request.guide is not None:
+            flags = self._rows.flags[slot]
+            flags &= ~np.uint8(draw.BANNED)
+            np.bitwise_or(flags, draw.BANNED, out=flags, where=~request.guide.allowed())
+            if request.banned:
+                flags[sorted(request.banned)] |= draw.BANNED
+        if stream.told:
+            scores = self._rows.scores[slot, : self._layout.vocab_size]
+            stream.logits = scores.copy()
+            if stream.adjustments is not None:
+                scores[:] = stream.adjustments.applied(stream.logits)
 
-    def _chunk(self, slot: int) -> Chunk:
+    def _learn(self, slot: int, stream: _Stream, content: NDArray[np.int64]) -> TokenLogprobs | None:
+        """After the draw: tell what was made to who has a say in what follows."""
+        for token in content.tolist():
+            if stream.request.guide is not None:
+                stream.request.guide.push(token)
+            if stream.adjustments is not None:
+                stream.adjustments.note(token)
+        logits, stream.logits = stream.logits, None
+        if logits is None:
+            return None
+        if not len(content):  # an end, after which nothing was read
+            self._rows.scores[slot, : self._layout.vocab_size] = logits
+            return None
+        alternatives = stream.request.logprobs
+        return None if alternatives is None else token_logprobs(logits[None], content, alternatives)
+
+    def _chunk(self, slot: int) -> Chunk | None:
+        """What a request got in the last call; None where that is nothing."""
+        stream, turns = self._streams[slot], self._turns
+        content = turns.tokens[slot, : turns.drawn[slot]].copy()
         finished: FinishReason | None = None
-        guide = self._request(slot).guide
-        if guide is not None and self._counts[slot]:
-            guide.push(int(self._tokens[slot, 0]))
-        if self._ended[slot]:
+        if turns.ended[slot]:
             finished = "stop"
-        elif self._rows.made[slot] >= self._request(slot).length:
+        elif self._rows.made[slot] >= turns.length[slot] and not turns.unread[slot]:
             finished = "length"
+        if not len(content) and finished is None:
+            return None
+        logprobs = self._learn(slot, stream, content) if turns.single[slot] else None
+        told, stream.prompt_logprobs = stream.prompt_logprobs, None
+        if stream.request.keep_state:
+            stream.since = np.concatenate([stream.since, content])
+        state = self.state(slot) if finished and stream.request.keep_state else None
         if finished:
-            self._requests[slot] = None
-        return Chunk(slot, self._tokens[slot, : self._counts[slot]].copy(), finished)
-
-    def _hand_over(self, slot: int, state: State) -> None:
-        """Copy what a network remembers, one row of it, into a slot."""
-        layout, rows = self._layout, self._rows
-        parts = [part[0].numpy() for part in state]
-        layers = len(rows.hidden)
-        for layer, part in enumerate(parts[:layers]):
-            rows.hidden[layer, slot] = part[: layout.width]
-            if layout.gates == 4:
-                rows.memory[layer, slot] = part[layout.width :]
-        if layout.order:
-            rows.recent[slot] = parts[layers]
-        if layout.window:
-            read = parts[-1][parts[-1] > 0].astype(np.int64) - 1
-            recall(layout, read, rows.written[slot], rows.past[slot], rows.keys[slot])
-
-    def _request(self, slot: int) -> TokenRequest:
-        request = self._requests[slot]
-        assert request is not None, "an admitted slot"
-        return request
+            self._ended[slot] = self._streams.free(slot)
+        return Chunk(slot, content, finished, logprobs, told, state)

@@ -21,8 +21,8 @@ TILE = 16
 """Pictures computed together. A product of another shape may round otherwise: a picture is what it is among so many."""
 SMALLER = (1, 2, 4, 8)
 """Pictures that may be computed together where their bits are found to be those of a tile."""
-MOST_FRAMES = 1024
-"""Of one step, unless a single request wants more."""
+MOST_FRAMES = 64
+"""Of one step, unless a single request wants more: what a server makes beside them has its turn soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +164,7 @@ class ImageSession:
         self.classes = classes
         self._free = list(range(slots))[::-1]
         self._jobs: dict[int, ImageJob] = {}
+        self._paused: set[int] = set()
 
     def admit(self, request: ImageJob) -> int | None:
         if not self._free:
@@ -172,8 +173,21 @@ class ImageSession:
         self._jobs[slot] = request
         return slot
 
+    def admit_many(self, requests: Sequence[ImageJob]) -> list[int | None]:
+        return [self.admit(request) for request in requests]
+
+    def pause(self, slot: int) -> None:
+        self._paused.add(slot)
+
+    def resume(self, slot: int) -> None:
+        self._paused.discard(slot)
+
+    def state(self, slot: int, unread: int = 0) -> None:
+        """A picture is made in one go, and nothing goes on from it."""
+
     def release(self, slot: int) -> None:
         del self._jobs[slot]
+        self._paused.discard(slot)
         self._free.append(slot)
 
     def step(self) -> list[Chunk]:
@@ -196,6 +210,8 @@ class ImageSession:
         noise: list[NDArray[np.float32]] = []
         frames = 0
         for slot, job in self._jobs.items():
+            if slot in self._paused:
+                continue
             frames += 1 if job.to_seed is None else job.frames
             if chosen and frames > MOST_FRAMES:
                 break

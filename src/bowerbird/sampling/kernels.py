@@ -1,19 +1,19 @@
-"""The fused loop: draw a token for each row of a block, step the network by it, and again.
+"""The fused loop: read a token in each row of a block, given or drawn, step the network by it, and again.
 
-Every row is computed by the same instructions in the same order whatever stands beside it.
+Every row is computed by the same instructions in the same order whatever stands beside it, and a token that
+was given by the same as one that was drawn.
 
 S slots, V tokens, D width, G gates, L layers, K the highest order of n-grams, W window of the cache.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bowerbird.sampling.draw import BANNED, END, GUIDED, SETTINGS, USED, draw
-from bowerbird.sampling.layout import PANEL, Floats, Layout, Wholes
+from bowerbird.sampling.draw import BANNED, END, GUIDED, USED, draw
+from bowerbird.sampling.layout import PANEL
 from bowerbird.sampling.mathematics import F, compiled, sigmoid, tanh
 from bowerbird.sampling.memory import add_counted, add_past, remember
 from bowerbird.sampling.vectors import tile
@@ -24,178 +24,146 @@ _tile_2x4, _tile_2x1 = tile(2, 4), tile(2, 1)
 _tile_1x4, _tile_1x1 = tile(1, 4), tile(1, 1)
 
 
-class Rows(NamedTuple):
-    """A row a slot of all that streams remember, and room to compute in."""
-
-    hidden: Floats
-    """(L, S, D)."""
-    memory: Floats
-    """(L, S, D), of an LSTM."""
-    recent: Wholes
-    """(S, K - 1) tokens read last, the newest first."""
-    past: NDArray[np.int32]
-    """(S, 2W) tokens."""
-    keys: NDArray[np.int32]
-    """(S, 2W) of the matches that end there."""
-    written: Wholes
-    """(S, 2): tokens in `past`, and where the newest document begins."""
-    scores: Floats
-    """(S, V + K or more): logits of the next token, then gates."""
-    flags: NDArray[np.uint8]
-    """(S, V)."""
-    settings: NDArray[np.float64]
-    """(S, SETTINGS)."""
-    made: Wholes
-    """(S,) tokens made."""
-    x: Floats
-    normed: Floats
-    from_input: Floats
-    from_output: Floats
-    chances: Floats
-    gains: Floats
-    ranks: NDArray[np.int32]
-    places: Wholes
-    """(S, K)."""
-
-
-def room(layout: Layout, slots: int) -> Rows:
-    """Rows for so many slots."""
-    layers = len(layout.norms) - 1
-    products = -(-layout.gates * layout.width // PANEL) * PANEL
-    widest = max(layout.width, layout.embedded.shape[1])
-    size = layout.vocab_size
-
-    def floats(*shape: int) -> Floats:
-        return np.zeros(shape, np.float32)
-
-    return Rows(
-        hidden=floats(layers, slots, layout.width),
-        memory=floats(layers, slots, layout.width),
-        recent=np.zeros((slots, max(layout.order - 1, 1)), np.int64),
-        past=np.zeros((slots, 2 * max(layout.window, 1)), np.int32),
-        keys=np.zeros((slots, 2 * max(layout.window, 1)), np.int32),
-        written=np.zeros((slots, 2), np.int64),
-        scores=floats(slots, int(layout.matrices[-1, 2]) * PANEL),
-        flags=np.zeros((slots, size), np.uint8),
-        settings=np.zeros((slots, SETTINGS)),
-        made=np.zeros(slots, np.int64),
-        x=floats(slots, widest),
-        normed=floats(slots, widest),
-        from_input=floats(slots, products),
-        from_output=floats(slots, products),
-        chances=floats(slots, size),
-        gains=floats(slots, size),
-        ranks=np.zeros((slots, size), np.int32),
-        places=np.zeros((slots, max(layout.order, 1)), np.int64),
-    )
-
-
 @compiled
-def decode(
-    layout: Any, rows: Any, slots: Any, limits: Any, noise: Any, tokens: Any, counts: Any, ended: Any
-) -> None:
-    """Make up to so many tokens for each slot of a block.
+def decode(layout: Any, rows: Any, turns: Any, given: Any, scratch: Any, slots: Any) -> None:
+    """In each slot of a block, read the tokens given to it, then make up to so many more and read them.
 
     Args:
         layout: the network's.
         rows: what the streams remember.
+        turns: what each slot is given and may make; how many it made, and whether it ended, is written there.
+        given: (tokens,) those given, of one slot after the other.
+        scratch: for as many rows or more.
         slots: (block,) which to step; written to.
-        limits: (S,) tokens to make, at most Q.
-        noise: (S, Q) a uniform number for each.
-        tokens: (S, Q) those made.
-        counts: (S,) how many.
-        ended: (S,) whether an end was drawn, which is not counted.
     """
     active = len(slots)
     for index in range(active):
-        counts[slots[index]] = 0
-        ended[slots[index]] = False
-    for turn in range(tokens.shape[1]):
+        turns.drawn[slots[index]] = 0
+        turns.ended[slots[index]] = False
+    turn = 0
+    while active:
         going = 0
         for index in range(active):
             slot = slots[index]
-            if turn == limits[slot]:
+            drawn = turn - turns.given[slot]
+            if drawn < 0:
+                rows.token[slot] = given[turns.place[slot] + turn]
+            elif drawn >= turns.limit[slot] or not _make(layout, rows, turns, scratch, slot, drawn):
                 continue
-            forbidden = BANNED
-            if not rows.made[slot] and rows.settings[slot, GUIDED] == 0.0:
-                forbidden = BANNED | END  # an answer is never empty, unless a guide has it so
-            token = draw(
-                rows.scores[slot],
-                layout.vocab_size,
-                rows.flags[slot],
-                forbidden,
-                rows.settings[slot],
-                noise[slot, turn],
-                rows.chances[slot],
-                rows.ranks[slot],
-            )
-            if rows.flags[slot, token] & END:
-                ended[slot] = True
-                continue
-            tokens[slot, turn] = token
-            counts[slot] = turn + 1
-            rows.made[slot] += 1
-            rows.flags[slot, token] |= USED
             slots[going] = slot
             going += 1
         active = going
-        if not active:
-            return
-        step(layout, rows, slots, active, tokens, turn)
+        _climb(layout, rows, scratch, slots, active)
+        turn += 1
+        asked = 0
+        for index in range(active):  # a token that is followed by a given one need not be asked what follows
+            slot = slots[index]
+            if turn >= turns.given[slot]:
+                scratch.asked[asked] = slot
+                scratch.order[asked] = index
+                asked += 1
+        _answer(layout, rows, scratch, asked)
 
 
 @compiled
-def step(layout: Any, rows: Any, slots: Any, active: int, tokens: Any, turn: int) -> None:
-    """Read `tokens[slot, turn]` in each of the first `active` slots: new states and scores."""
+def _make(layout: Any, rows: Any, turns: Any, scratch: Any, slot: int, drawn: int) -> bool:
+    """Draw a token to read next, the call's token of this number for the slot; False for an end."""
+    forbidden = BANNED
+    if not rows.made[slot] and rows.settings[slot, GUIDED] == 0.0:
+        forbidden = BANNED | END  # an answer is never empty, unless a guide has it so
+    token = draw(
+        rows.scores[slot],
+        layout.vocab_size,
+        rows.flags[slot],
+        forbidden,
+        rows.settings[slot],
+        turns.noise[slot, turns.at[slot]],
+        scratch.chances,
+        scratch.ranks,
+    )
+    turns.at[slot] += 1
+    if rows.flags[slot, token] & END:
+        turns.ended[slot] = True
+        return False
+    turns.tokens[slot, drawn] = token
+    turns.drawn[slot] = drawn + 1
+    rows.made[slot] += 1
+    rows.flags[slot, token] |= USED
+    rows.token[slot] = token
+    return True
+
+
+@compiled
+def _climb(layout: Any, rows: Any, scratch: Any, slots: Any, active: int) -> None:
+    """Read its token in each of the first `active` slots: new states; what the top layer gives is left in `x`."""
     layers = len(layout.norms) - 1
+    order, x, normed = scratch.order, scratch.x, scratch.normed
+    for index in range(active):
+        order[index] = index
+        _note(layout, rows, slots[index])
     if layout.residual or not layout.folded:
-        _look_up(layout.embedded, tokens, turn, slots, active, rows.x)
+        _look_up(layout.embedded, rows.token, slots, active, x)
     for layer in range(layers):
         if layer == 0 and layout.folded:
-            _look_up(layout.table, tokens, turn, slots, active, rows.from_input)
+            _look_up(layout.table, rows.token, slots, active, scratch.from_input)
         else:
             size = layout.matrices[2 * layer, 1]
             for index in range(active):
-                _normalise(layout, layer, rows.x[slots[index]], rows.normed[slots[index]], size)
-            _multiply(layout, 2 * layer, rows.normed, slots, active, rows.from_input)
-        _multiply(layout, 2 * layer + 1, rows.hidden[layer], slots, active, rows.from_output)
+                _normalise(layout, layer, x[index], normed[index], size)
+            _multiply(layout, 2 * layer, normed, order, scratch.from_input, order, active)
+        _multiply(layout, 2 * layer + 1, rows.hidden[layer], slots, scratch.from_output, order, active)
         for index in range(active):
-            slot = slots[index]
-            hidden = rows.hidden[layer, slot]
+            hidden = rows.hidden[layer, slots[index]]
             if layout.gates == 4:
-                _lstm(rows.from_input[slot], rows.from_output[slot], hidden, rows.memory[layer, slot])
+                memory = rows.memory[layer, slots[index]]
+                _lstm(scratch.from_input[index], scratch.from_output[index], hidden, memory)
             else:
-                _gru(rows.from_input[slot], rows.from_output[slot], hidden)
-            _pass_on(layout.residual, hidden, rows.x[slot])
-    for index in range(active):
-        _normalise(layout, layers, rows.x[slots[index]], rows.normed[slots[index]], layout.width)
-    _multiply(layout, 2 * layers, rows.normed, slots, active, rows.scores)
-    for index in range(active):
-        _weigh_memory(layout, rows, slots[index], tokens[slots[index], turn])
+                _gru(scratch.from_input[index], scratch.from_output[index], hidden)
+            _pass_on(layout.residual, hidden, x[index])
 
 
 @compiled
-def _weigh_memory(layout: Any, rows: Any, slot: int, token: int) -> None:
-    """Add to a row's scores what n-grams and cache know, this token read."""
-    scores = rows.scores[slot]
+def _answer(layout: Any, rows: Any, scratch: Any, asked: int) -> None:
+    """Scores of the token to come, in the first `asked` of the slots asked; `order` has their rows of `x`."""
+    layers = len(layout.norms) - 1
+    for index in range(asked):
+        row = scratch.order[index]
+        _normalise(layout, layers, scratch.x[row], scratch.normed[row], layout.width)
+    _multiply(layout, 2 * layers, scratch.normed, scratch.order, rows.scores, scratch.asked, asked)
+    for index in range(asked):
+        _weigh_memory(layout, rows, scratch, scratch.asked[index])
+
+
+@compiled
+def _note(layout: Any, rows: Any, slot: int) -> None:
+    """Remember the token that is read, for n-grams and cache."""
+    token = rows.token[slot]
     if layout.order:
         recent = rows.recent[slot]
         for back in range(layout.order - 2, 0, -1):
             recent[back] = recent[back - 1]
         recent[0] = token
-        add_counted(layout, recent, scores, rows.chances[slot], rows.places[slot])
     if layout.window:
-        past, keys, written = rows.past[slot], rows.keys[slot], rows.written[slot]
-        remember(layout, token, written, past, keys)
-        gate = scores[layout.vocab_size + max(layout.order - 1, 0)]
-        add_past(layout, written, past, keys, gate, scores, rows.gains[slot], rows.ranks[slot])
+        remember(layout, token, rows.written[slot], rows.past[slot], rows.keys[slot])
 
 
 @compiled
-def _look_up(table: Any, tokens: Any, turn: int, slots: Any, active: int, found: Any) -> None:
-    """Each slot's row of a table with a row a token."""
+def _weigh_memory(layout: Any, rows: Any, scratch: Any, slot: int) -> None:
+    """Add to a row's scores what n-grams and cache know, its token read."""
+    scores = rows.scores[slot]
+    if layout.order:
+        add_counted(layout, rows.recent[slot], scores, scratch.chances, scratch.places)
+    if layout.window:
+        gate = scores[layout.vocab_size + max(layout.order - 1, 0)]
+        past, keys, written = rows.past[slot], rows.keys[slot], rows.written[slot]
+        add_past(layout, written, past, keys, gate, scores, scratch.gains, scratch.ranks)
+
+
+@compiled
+def _look_up(table: Any, tokens: Any, slots: Any, active: int, found: Any) -> None:
+    """A row of a table, which has one a token, for each slot."""
     for index in range(active):
-        row, values = found[slots[index]], table[tokens[slots[index], turn]]
+        row, values = found[index], table[tokens[slots[index]]]
         for unit in range(len(values)):
             row[unit] = values[unit]
 
@@ -209,8 +177,13 @@ def recall(layout: Any, tokens: Any, written: Any, past: Any, keys: Any) -> None
 
 
 @compiled
-def _multiply(layout: Any, number: int, inputs: Any, slots: Any, active: int, outputs: Any) -> None:
-    """A matrix and its bias for the first `active` slots; weights are read once for all of them."""
+def _multiply(
+    layout: Any, number: int, inputs: Any, sources: Any, outputs: Any, targets: Any, active: int
+) -> None:
+    """A matrix and its bias for the first `active` rows; weights are read once for all of them.
+
+    `sources` and `targets` are each one's row of `inputs` and of `outputs`.
+    """
     at, size = layout.matrices[number, 0], layout.matrices[number, 1]
     panels, bias = layout.matrices[number, 2], layout.matrices[number, 3]
     weights, biases = layout.weights, layout.biases
@@ -219,25 +192,39 @@ def _multiply(layout: Any, number: int, inputs: Any, slots: Any, active: int, ou
     if fours:
         for panel in range(panels):
             place, column = at + panel * size * PANEL, panel * PANEL
+            told = bias + column
             for first in range(0, eights, 8):
-                _tile_8x1(weights, place, size, inputs, slots, first, outputs, column, biases, bias + column)
+                _tile_8x1(
+                    weights, place, size, inputs, sources, first, outputs, targets, column, biases, told
+                )
             if fours > eights:
-                _tile_4x1(weights, place, size, inputs, slots, eights, outputs, column, biases, bias + column)
+                _tile_4x1(
+                    weights, place, size, inputs, sources, eights, outputs, targets, column, biases, told
+                )
     first = fours
     while first < active:
         rows = 2 if first + 2 <= active else 1
         panel = 0
         while panel < panels:
             place, column = at + panel * size * PANEL, panel * PANEL
+            told = bias + column
             wide = panel + 4 <= panels
             if rows == 2 and wide:
-                _tile_2x4(weights, place, size, inputs, slots, first, outputs, column, biases, bias + column)
+                _tile_2x4(
+                    weights, place, size, inputs, sources, first, outputs, targets, column, biases, told
+                )
             elif rows == 2:
-                _tile_2x1(weights, place, size, inputs, slots, first, outputs, column, biases, bias + column)
+                _tile_2x1(
+                    weights, place, size, inputs, sources, first, outputs, targets, column, biases, told
+                )
             elif wide:
-                _tile_1x4(weights, place, size, inputs, slots, first, outputs, column, biases, bias + column)
+                _tile_1x4(
+                    weights, place, size, inputs, sources, first, outputs, targets, column, biases, told
+                )
             else:
-                _tile_1x1(weights, place, size, inputs, slots, first, outputs, column, biases, bias + column)
+                _tile_1x1(
+                    weights, place, size, inputs, sources, first, outputs, targets, column, biases, told
+                )
             panel += 4 if wide else 1
         first += rows
 

@@ -9,6 +9,9 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bowerbird.sampling.logprobs import TokenLogprobs
+from bowerbird.sampling.state import StreamState
+
 Request = TypeVar("Request", contravariant=True)
 Job = TypeVar("Job")
 FinishReason = Literal["stop", "length"]
@@ -33,17 +36,54 @@ class Chunk:
     slot: int
     content: NDArray[Any]
     finished: FinishReason | None
+    logprobs: TokenLogprobs | None = None
+    """A row a token of the content, where the request wants them."""
+    prompt_logprobs: TokenLogprobs | None = None
+    """A row a token of the prompt, with the first chunk of a request that wants them."""
+    state: StreamState | None = None
+    """With the last chunk of a request that keeps its state."""
 
 
 class Session(Protocol[Request]):
     """What a request gets depends on it and the model alone, never on what runs beside it."""
 
     def admit(self, request: Request) -> int | None:
-        """Start a request; its slot, or None when all are taken."""
+        """Start a request; its slot, or None when all are taken. What there is to read is read in steps.
+
+        Raises:
+            ValueError: this can never be made.
+        """
+        ...
+
+    def admit_many(self, requests: Sequence[Request]) -> list[int | None]:
+        """`admit` each, in order; None for those that find no slot.
+
+        Raises:
+            ValueError: one of them can never be made; none is admitted.
+        """
         ...
 
     def step(self) -> list[Chunk]:
-        """One step of every admitted request. A slot is free again once its chunk says finished."""
+        """One step of every admitted request that is not paused; a request that is still reading has no chunk.
+
+        A slot is free again once its chunk says finished.
+        """
+        ...
+
+    def pause(self, slot: int) -> None:
+        """Leave a request where it is: it keeps its slot and is not stepped."""
+        ...
+
+    def resume(self, slot: int) -> None:
+        """Step a paused request again, as if nothing had been."""
+        ...
+
+    def state(self, slot: int, unread: int = 0) -> StreamState | None:
+        """What a request with `keep_state` has read, but for the last so many tokens of its newest chunk.
+
+        For an asker who ends a request by what it says: ask before `release`, or, for one that finished, before
+        the next step or admission. A running request can then only be released. None: a session without states.
+        """
         ...
 
     def release(self, slot: int) -> None:

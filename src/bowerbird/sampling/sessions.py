@@ -6,8 +6,9 @@ import importlib.util
 
 from bowerbird.models.rnn import RNN
 from bowerbird.sampling.layout import supported
+from bowerbird.sampling.request import TokenRequest
 from bowerbird.sampling.session import Session
-from bowerbird.sampling.tokens import TokenRequest, TokenSession
+from bowerbird.sampling.tokens import TokenSession
 
 
 def open_session(network: RNN, slots: int) -> Session[TokenRequest]:

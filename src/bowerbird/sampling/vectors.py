@@ -27,9 +27,9 @@ _VECTOR = ir.VectorType(_FLOAT, LANES)
 def tile(rows: int, panels: int) -> Callable[..., None]:
     """The product for `rows` rows and `panels` panels of outputs, as a function to call from a kernel.
 
-    Its arguments: packed weights and the first panel's place there; inputs per row; the inputs (slots, I), the
-    list of slots and where in it to begin; the outputs (slots, O) and the first output; numbers, and the place
-    of the bias among them. `outputs = bias + weights @ inputs`.
+    Its arguments: packed weights and the first panel's place there; inputs per row; the inputs (rows, I), the
+    list of rows there and where in it to begin; the outputs (rows, O), the list of rows there and the first
+    output; numbers, and the place of the bias among them. `outputs = bias + weights @ inputs`.
     """
     vectors = panels * PANEL // LANES
     per_panel = PANEL // LANES
@@ -41,30 +41,33 @@ def tile(rows: int, panels: int) -> Callable[..., None]:
         at: Any,
         count: Any,
         inputs: Any,
-        slots: Any,
+        sources: Any,
         first: Any,
         outputs: Any,
+        targets: Any,
         column: Any,
         numbers: Any,
         bias: Any,
     ) -> Any:
         whole = types.int64
-        signature = types.void(weights, whole, whole, inputs, slots, whole, outputs, whole, numbers, whole)
+        signature = types.void(
+            weights, whole, whole, inputs, sources, whole, outputs, targets, whole, numbers, whole
+        )
 
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             def data(index: int) -> Any:
                 return cgutils.create_struct_proxy(signature.args[index])(context, builder, values[index])
 
-            packed, given, listed, out, held = (data(index) for index in (0, 3, 4, 6, 8))
-            at, count, first, column, bias = (values[index] for index in (1, 2, 5, 7, 9))
+            packed, given, given_rows, out, out_rows, held = (data(index) for index in (0, 3, 4, 6, 7, 9))
+            at, count, first, column, bias = (values[index] for index in (1, 2, 5, 8, 10))
             word = count.type
 
-            def row_of(array: Any, number: int) -> Any:
+            def row_of(array: Any, listed: Any, number: int) -> Any:
                 slot = builder.load(builder.gep(listed.data, [builder.add(first, word(number))]))
                 stride = builder.extract_value(array.shape, 1)
                 return builder.gep(array.data, [builder.mul(slot, stride)])
 
-            x_rows = [row_of(given, number) for number in range(rows)]
+            x_rows = [row_of(given, given_rows, number) for number in range(rows)]
             weight_rows = [
                 builder.gep(packed.data, [builder.add(at, builder.mul(count, word(panel * PANEL)))])
                 for panel in range(panels)
@@ -109,7 +112,7 @@ def tile(rows: int, panels: int) -> Callable[..., None]:
                 biases = builder.load(builder.bitcast(pointer, _VECTOR.as_pointer()), align=4)
                 for number in range(rows):
                     total = builder.fadd(new[number * vectors + vector], biases)
-                    pointer = builder.gep(row_of(out, number), [builder.add(column, offset)])
+                    pointer = builder.gep(row_of(out, out_rows, number), [builder.add(column, offset)])
                     builder.store(total, builder.bitcast(pointer, _VECTOR.as_pointer()), align=4)
             return context.get_dummy_value()
 

@@ -1,28 +1,80 @@
-"""What a completion's body asks for, in OpenAI's fields, checked.
+"""What is asked for in the body of a request for text: the fields that completions and chats share, checked.
 
-A field that is not built yet is accepted at its neutral value only, so that nothing is quietly ignored.
+The forms are told to programs as they are, at `/openapi.json`; what a form cannot say is checked here and
+described beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 
 from bowerbird.base.config import Config
-from bowerbird.base.errors import nearest
 from bowerbird.serving.errors import BadRequest
+from bowerbird.serving.limits import Limits
+from bowerbird.serving.session_record import NAME_PATTERN
 
-Prompt = str | list[int]
-Body = TypeVar("Body", bound=Config)
+Form = dict[str, Any]
+"""A JSON Schema."""
 
-MOST_TOKENS = 100_000
-MOST_SAMPLES = 256
-"""Prompts times `n`."""
+MOST_SAMPLES = 1024
+"""Prompts times `n`, or times `best_of` where that is more."""
+MOST_N = 128
 MOST_STOPS = 4
 MOST_STOP_CHARACTERS = 1_000
+MOST_BIASED = 1_024
+"""Tokens in `logit_bias`."""
+_TOKEN = re.compile(r"0|[1-9][0-9]{0,8}")
+_NULL: Form = {"type": "null"}
+
+STOP_FORM: Form = {
+    "anyOf": [
+        {"type": "string", "maxLength": MOST_STOP_CHARACTERS},
+        {
+            "type": "array",
+            "maxItems": MOST_STOPS,
+            "items": {"type": "string", "maxLength": MOST_STOP_CHARACTERS},
+        },
+        _NULL,
+    ]
+}
+
+
+def number_pattern(last: int) -> str:
+    """A regular expression for the numbers 0 to `last` as they are written."""
+    digits = str(last)
+    size = len(digits)
+    parts = ["[0-9]"] if size > 1 else []
+    parts += [f"[1-9][0-9]{{{length - 1}}}" for length in range(2, size)]
+    for place, digit in enumerate(digits):
+        least, rest = int(place == 0 and size > 1), size - place - 1
+        if int(digit) > least:
+            parts.append(f"{digits[:place]}[{least}-{int(digit) - 1}]" + f"[0-9]{{{rest}}}" * (rest > 0))
+    return "|".join([*parts, digits])
+
+
+def bias_form(vocab_size: int) -> Form:
+    """The JSON Schema of `logit_bias`, for a model with so many tokens."""
+    tokens: Form = {
+        "type": "object",
+        "maxProperties": MOST_BIASED,
+        "propertyNames": {"pattern": f"^({number_pattern(vocab_size - 1)})$"},
+        "additionalProperties": {"type": "number", "minimum": -100, "maximum": 100},
+    }
+    return {"anyOf": [tokens, _NULL]}
+
+
+def _off(value: bool) -> bool:
+    if value:
+        raise ValueError("is not supported here")
+    return value
+
+
+Off = Annotated[bool, AfterValidator(_off), WithJsonSchema({"type": "boolean", "const": False})]
+"""False alone; `Literal[False]` would be 0 too."""
 
 
 class StreamOptions(Config):
@@ -30,157 +82,126 @@ class StreamOptions(Config):
 
     include_usage: bool | None = None
     """Send the counts in one more event before the end."""
+    include_obfuscation: Off | None = None
+    """Events are not padded here."""
 
 
-class CompletionBody(Config):
-    """The body of `POST /v1/completions`. Null is as absent."""
+class SampledBody(Config):
+    """What completions and chats both take. Null is as absent."""
 
     model_config = ConfigDict(strict=True)
 
     model: str
-    prompt: Any = None
-    max_tokens: int | None = Field(None, ge=1, le=MOST_TOKENS)
-    temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False)
-    top_p: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
-    n: int | None = Field(None, ge=1, le=64)
-    stop: Any = None
+    """One of those at `/v1/models`."""
+    temperature: float | None = Field(None, ge=0, le=2)
+    """0 takes the likeliest token; 1 where it is not given."""
+    top_p: float | None = Field(None, ge=0, le=1)
+    """Draws from the likeliest tokens that hold this much probability together."""
+    n: int | None = Field(None, ge=1, le=MOST_N)
+    """Choices for each prompt; the seed of each is one more than the last's."""
+    stop: Annotated[Any, WithJsonSchema(STOP_FORM)] = None
+    """Up to four texts that end an answer where they begin; they are not given out."""
     seed: int | None = Field(None, ge=0, lt=1 << 63)
+    """The same seed, model and request give the same answer on one machine."""
     stream: bool | None = None
+    """Send the answer as server-sent events, as it is made."""
     stream_options: StreamOptions | None = None
-    echo: bool | None = None
+    """Goes with `stream` only."""
+    logit_bias: Annotated[Any, WithJsonSchema(bias_form(10**9))] = None
+    """Added to the logits of tokens, by their numbers."""
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    """Taken off a token's logit for each time that it was made."""
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    """Taken off a token's logit once it was made."""
     user: str | None = None
-    top_k: int | None = Field(None, ge=1)
-    min_p: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
-    repetition_penalty: float | None = Field(None, gt=0, le=10, allow_inf_nan=False)
-    best_of: Any = None
-    logprobs: Any = None
-    logit_bias: Any = None
-    frequency_penalty: Any = None
-    presence_penalty: Any = None
-    suffix: Any = None
+    """Not looked at."""
+    top_k: int | None = Field(None, ge=1, le=1_000_000)
+    """Draws from so many likeliest tokens only."""
+    min_p: float | None = Field(None, ge=0, le=1)
+    """Drops tokens less likely than this share of the likeliest."""
+    repetition_penalty: float | None = Field(None, gt=0, le=10)
+    """Divides the odds of tokens used before, in the prompt too."""
+    session: str | None = Field(None, pattern=NAME_PATTERN)
+    """Goes on from this state, which the server keeps, and puts the new one in its place."""
 
 
-_NEUTRAL: dict[str, Callable[[Any], bool]] = {
-    "best_of": lambda value: type(value) is int and value == 1,
-    "logprobs": lambda value: False,
-    "logit_bias": lambda value: value == {},
-    "frequency_penalty": lambda value: type(value) in (int, float) and value == 0,
-    "presence_penalty": lambda value: type(value) in (int, float) and value == 0,
-    "suffix": lambda value: value == "",
+STREAM_RULE: Form = {
+    "if": {"properties": {"stream": {"const": True}}, "required": ["stream"]},
+    "else": {"properties": {"stream_options": _NULL}},
 }
+"""`stream_options` goes with `stream` only."""
+
+
+def session_rule(**single: Form) -> Form:
+    """With a session one sample is made; `single` says of other fields what they may then be."""
+    alone: Form = {"anyOf": [{"type": "integer", "maximum": 1}, _NULL]}
+    return {
+        "if": {"properties": {"session": {"type": "string"}}, "required": ["session"]},
+        "then": {"properties": {"n": alone, **single}},
+    }
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A checked request: what to make, and how to answer."""
+    """A checked request for text: what to make, and how to answer."""
 
     model: str
-    prompts: list[Prompt]
     fields: dict[str, Any]
     """Of the kind's request, without its prompt."""
     n: int
     stream: bool
     include_usage: bool
-    echo: bool
+    session: str | None
+    best_of: int
+    """Samples made for each prompt, of which the `n` likeliest are given; `n` or more."""
+    logprobs: int | None = None
+    """How many likeliest tokens to tell at each place, beside the one that was made; None tells nothing."""
+    echo: bool = False
+    tokens: int = 16
+    """The most to make; 0 reads the prompt only."""
 
 
-def checked(body: Mapping[str, Any]) -> Asked:
-    """A request from its body.
+def sampled(body: SampledBody, limits: Limits, *, tokens: int, tokens_param: str, **own: Any) -> Asked:
+    """What is asked by the fields that completions and chats share; `own` are those they do not.
 
     Raises:
-        BadRequest: a field is unknown, wrong or not supported; the first is named in `param`.
+        BadRequest: a field is wrong; it is named in `param`.
     """
-    asked = validated(body, CompletionBody)
-    for name, is_neutral in _NEUTRAL.items():
-        value = getattr(asked, name)
-        if value is not None and not is_neutral(value):
-            raise BadRequest(
-                f"`{name}` is not supported here; leave it out", param=name, code="unsupported_parameter"
-            )
-    if asked.stream_options is not None and not asked.stream:
+    if body.stream_options is not None and not body.stream:
         raise BadRequest(
             "`stream_options` goes with `stream` only", param="stream_options", code="invalid_value"
         )
-    prompts, n = _prompts(asked.prompt), asked.n or 1
-    if len(prompts) * n > MOST_SAMPLES:
-        raise BadRequest(
-            f"prompts times `n` is {len(prompts) * n}; {MOST_SAMPLES} is the most",
-            param="n" if n > 1 else "prompt",
-            code="invalid_value",
-        )
+    limits.check_output(tokens, tokens_param)
     for name in ("model", "user"):
-        check_text(getattr(asked, name) or "", name)
-    given: dict[str, Any] = {
-        "n": n,
-        "length": asked.max_tokens or 16,
-        "temperature": 1.0 if asked.temperature is None else asked.temperature,
-        "top_k": asked.top_k,
+        check_text(getattr(body, name) or "", name)
+    n = body.n or 1
+    own = {"best_of": n, **own}
+    if body.session is not None and own["best_of"] > 1:
+        param = "n" if n > 1 else "best_of"
+        raise BadRequest("a session goes on in one answer only", param=param, code="invalid_value")
+    fields = {
+        "temperature": 1.0 if body.temperature is None else body.temperature,
+        "top_k": body.top_k,
         # OpenAI allows 0, which leaves the likeliest token alone, as any number small enough does.
-        "top_p": asked.top_p if asked.top_p is None else max(asked.top_p, 1e-9),
-        "min_p": asked.min_p,
-        "repetition_penalty": 1.0 if asked.repetition_penalty is None else asked.repetition_penalty,
-        "stop": _stops(asked.stop),
-        "seed": asked.seed,
+        "top_p": body.top_p if body.top_p is None else max(body.top_p, 1e-9),
+        "min_p": body.min_p,
+        "repetition_penalty": 1.0 if body.repetition_penalty is None else body.repetition_penalty,
+        "frequency_penalty": body.frequency_penalty or 0.0,
+        "presence_penalty": body.presence_penalty or 0.0,
+        "logit_bias": _bias(body.logit_bias),
+        "stop": _stops(body.stop),
+        "seed": body.seed,
     }
-    include_usage = bool(asked.stream_options and asked.stream_options.include_usage)
-    return Asked(asked.model, prompts, given, n, bool(asked.stream), include_usage, bool(asked.echo))
-
-
-def validated(body: Mapping[str, Any], form: type[Body]) -> Body:
-    """A body in its form.
-
-    Raises:
-        BadRequest: a field is unknown or wrong, or no model is named; the first is named in `param`.
-    """
-    unknown = next((key for key in body if key not in form.model_fields), None)
-    if unknown is not None:
-        unknown = unknown[:100]
-        near = nearest(unknown, form.model_fields)
-        advice = f"; did you mean `{near}`?" if near else ""
-        raise BadRequest(f"there is no field `{unknown}`{advice}", param=unknown, code="unknown_parameter")
-    if body.get("model") is None:
-        raise BadRequest("name a model in the field `model`", param="model", code="missing_parameter")
-    try:
-        return form.model_validate(dict(body))
-    except ValidationError as error:
-        problems = error.errors(include_input=False, include_url=False)
-        param = str(problems[0]["loc"][0])
-        told = "; ".join(
-            f"`{'.'.join(map(str, problem['loc']))}`: {problem['msg'].lower()}" for problem in problems
-        )
-        raise BadRequest(told, param=param, code="invalid_value") from None
-
-
-def _prompts(value: Any) -> list[Prompt]:
-    """A text, texts, tokens or lists of tokens, as a list of prompts. No prompt is an empty one."""
-    if value is None:
-        return [""]
-    if isinstance(value, str):
-        prompts: list[Prompt] = [value]
-    elif isinstance(value, list) and value and all(isinstance(item, str) for item in value):
-        prompts = value
-    elif _are_tokens(value):
-        prompts = [value]
-    elif isinstance(value, list) and value and all(_are_tokens(item) for item in value):
-        prompts = value
-    else:
-        raise BadRequest(
-            "`prompt` must be a string, a list of strings, a list of tokens or a list of lists of tokens",
-            param="prompt",
-            code="invalid_type",
-        )
-    if len(prompts) > MOST_SAMPLES:
-        raise BadRequest(
-            f"{len(prompts):,} prompts; {MOST_SAMPLES} is the most", param="prompt", code="invalid_value"
-        )
-    for prompt in prompts:
-        if isinstance(prompt, str):
-            check_text(prompt, "prompt")
-    return prompts
-
-
-def _are_tokens(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(type(item) is int for item in value)
+    return Asked(
+        model=body.model,
+        fields=fields,
+        n=n,
+        stream=bool(body.stream),
+        include_usage=bool(body.stream_options and body.stream_options.include_usage),
+        session=body.session,
+        tokens=tokens,
+        **own,
+    )
 
 
 def _stops(value: Any) -> tuple[str, ...]:
@@ -200,7 +221,35 @@ def _stops(value: Any) -> tuple[str, ...]:
     return tuple(stops)
 
 
+def _bias(value: Any) -> dict[int, float]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadRequest(
+            "`logit_bias` must be an object from tokens to numbers", param="logit_bias", code="invalid_type"
+        )
+    if len(value) > MOST_BIASED:
+        raise BadRequest(
+            f"`logit_bias` takes up to {MOST_BIASED:,} tokens", param="logit_bias", code="invalid_value"
+        )
+    bias: dict[int, float] = {}
+    for key, number in value.items():
+        if not _TOKEN.fullmatch(key):
+            raise BadRequest(
+                f"`{key[:20]}` in `logit_bias` is no token's number", param="logit_bias", code="invalid_value"
+            )
+        if type(number) not in (int, float) or not -100 <= number <= 100:
+            raise BadRequest(
+                f"the bias of token {key} must be a number from -100 to 100",
+                param="logit_bias",
+                code="invalid_value",
+            )
+        bias[int(key)] = float(number)
+    return bias
+
+
 def check_text(text: str, param: str) -> None:
+    """Raises BadRequest: there is half a surrogate pair in it."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

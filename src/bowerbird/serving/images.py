@@ -6,7 +6,7 @@ import base64
 import re
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -14,9 +14,8 @@ from bowerbird.base.config import Config
 from bowerbird.data.render.pictures import to_png
 from bowerbird.kinds.loaded import Model
 from bowerbird.sampling.session import FinishReason
-from bowerbird.serving.asked import MOST_SAMPLES
 from bowerbird.serving.errors import BadRequest
-from bowerbird.serving.making import check_kind, jobs_of
+from bowerbird.serving.making import MOST_MADE, check_kind, jobs_of
 from bowerbird.serving.scheduler import Job
 
 MOST_PROMPT_CHARACTERS = 1_000
@@ -31,7 +30,7 @@ class ImageBody(Config):
     model: str
     prompt: str | None = Field(None, max_length=MOST_PROMPT_CHARACTERS)
     """The name of a class, or nothing: the model knows no other words."""
-    n: int | None = Field(None, ge=1, le=MOST_SAMPLES)
+    n: int | None = Field(None, ge=1, le=MOST_MADE)
     size: str | None = Field(None, max_length=20)
     """As `32x32`, which must be the model's own; `auto` is that."""
     response_format: Literal["b64_json"] | None = None
@@ -49,6 +48,8 @@ class Images:
     model: Model
     request: Any
     jobs: list[Job]
+    prompt_tokens: ClassVar[int] = 0
+    """A name is not read as tokens."""
 
     @classmethod
     def of(cls, body: ImageBody, model: Model) -> Images:

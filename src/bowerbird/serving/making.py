@@ -11,6 +11,9 @@ from bowerbird.serving.asked import check_text
 from bowerbird.serving.errors import BadRequest
 from bowerbird.serving.scheduler import Job
 
+MOST_MADE = 256
+"""Melodies or pictures of one request."""
+
 
 def check_kind(model: Model, name: str, kind: str, otherwise: str) -> None:
     """Refuse what a model of another kind is asked for; `otherwise` says what it does not make.

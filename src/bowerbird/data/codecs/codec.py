@@ -105,6 +105,12 @@ class Decoder:
         self._half = None
         return self._utf8.decode(self._bytes_of[token])
 
+    def raw(self, token: int) -> bytes | int:
+        """The bytes a token stands for by itself, or the half of a byte (0 to 15) that it spells."""
+        if self._spelling is not None and self._spelling <= token < self._spelling + 16:
+            return token - self._spelling
+        return self._bytes_of[token]
+
     def flush(self) -> str:
         """What is left at the end: U+FFFD for bytes that never became a character."""
         self._half = None

@@ -1,0 +1,14 @@
+"""The settings of `serve` beyond its named options."""
+
+from __future__ import annotations
+
+from bowerbird.base.config import Config
+from bowerbird.serving.limits import LIMITS, Limits
+from bowerbird.serving.session_cache import BOUNDS, Bounds
+
+
+class ServeConfig(Config):
+    """What `serve --set` changes."""
+
+    limits: Limits = LIMITS
+    sessions: Bounds = BOUNDS
