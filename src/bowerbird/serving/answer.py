@@ -35,6 +35,8 @@ class Prompt:
     """What is told where it is echoed."""
     chat: bool = False
     """It is a turn's: a speaker's marker ends the answer too."""
+    turns: tuple[tuple[str, str], ...] = ()
+    """(role, words) of a chat, as they were asked."""
 
 
 @dataclass
@@ -101,12 +103,7 @@ class Answer:
         self.jobs: list[Job] = []
         self.choices: list[Choice] = []
         for prompt in prompts:
-            if len(prompt.tokens) - 1 > limits.prompt_tokens:
-                raise BadRequest(
-                    f"the prompt has {len(prompt.tokens) - 1:,} tokens; {limits.prompt_tokens:,} is the most",
-                    param=shape.prompt,
-                    code="context_length_exceeded",
-                )
+            limits.check_prompt(len(prompt.tokens) - 1, shape.prompt)
             self._ask(prompt, model, start)
         self.head = {
             "id": f"{shape.prefix}{secrets.token_hex(12)}",
