@@ -51,6 +51,7 @@ def answer(
 ) -> None:
     """Load the models and answer on a socket until it is asked to stop."""
     from bowerbird.serving.app import create_app
+    from bowerbird.serving.challenger import ChallengerWatch
     from bowerbird.serving.connections import BACKLOG
     from bowerbird.serving.keys import KeyRing
     from bowerbird.serving.metrics import Metrics
@@ -87,6 +88,8 @@ def answer(
         )
         app.state.exchanges.listeners[:0] = listeners
         ends.enter_context(AliasWatch(app.state.engine, plan.models, load, workspace=workspace))
+        watched = (app.state.engine, app.state.served.challengers, plan.models, load)
+        ends.enter_context(ChallengerWatch(*watched, workspace=workspace))
         if metrics_bound is not None:
             ends.enter_context(metrics_on(metrics_bound, metrics.text))
         if options.workers > 1:

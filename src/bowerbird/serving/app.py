@@ -19,6 +19,7 @@ from bowerbird.serving.observer import NullObserver, Observer
 from bowerbird.serving.origins import NO_ORIGINS, Origins
 from bowerbird.serving.served import Served
 from bowerbird.serving.sessions import SessionStore
+from bowerbird.serving.shadow import Shadow
 from bowerbird.serving.sink import EventSink
 
 if TYPE_CHECKING:
@@ -75,12 +76,15 @@ def create_app(
         sessions=sessions,
         feedback=None if feedback is None else Feedback(feedback),
         sink=sink,
+        shadow=None if sink is None else Shadow(engine, sink, limits.request_seconds),
     )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.warming.start()
         yield
+        if served.shadow is not None:
+            served.shadow.close()
         await asyncio.to_thread(engine.close, 0.0)
         if sessions is not None:
             sessions.close()

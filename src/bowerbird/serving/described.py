@@ -22,4 +22,18 @@ def described(model_id: str, model: Model, served: Served) -> dict[str, Any]:
         "vocab_size": model.codec.vocab_size,
         "codec": model.codec.name,
         "events": served.events,
+        "challenger": _tried(model_id, model, served),
+    }
+
+
+def _tried(model_id: str, model: Model, served: Served) -> dict[str, Any] | None:
+    """The version that is on trial beside it, and what was not asked of it for want of time; None where none is."""
+    trial = served.challengers.of(model_id, model)
+    if trial is None:
+        return None
+    shadow = served.shadow
+    return {
+        **trial.told(),
+        "shadows": 0 if shadow is None else shadow.asked,
+        "shadows_dropped": 0 if shadow is None else shadow.dropped,
     }

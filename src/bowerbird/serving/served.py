@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from bowerbird.serving.challenger import Challengers
 from bowerbird.serving.engine import Engine
 from bowerbird.serving.feedback import Feedback
 from bowerbird.serving.keys import KeyRing
 from bowerbird.serving.limits import Limits
 from bowerbird.serving.observer import Observer
 from bowerbird.serving.sessions import SessionStore
+from bowerbird.serving.shadow import Shadow
 from bowerbird.serving.sink import EventSink, Mode
 
 
@@ -34,6 +36,10 @@ class Served:
     """None: verdicts are not taken."""
     sink: EventSink | None = None
     """None: no events are recorded."""
+    challengers: Challengers = field(default_factory=Challengers)
+    """What is tried beside the models."""
+    shadow: Shadow | None = None
+    """None: without events, nobody would see what a challenger answers in the background."""
     since: int = field(default_factory=lambda: int(time.time()))
     """Unix seconds of the start."""
 
