@@ -1,20 +1,61 @@
-"""Options of `serve` for whoever operates it: how much, how many, what is logged and measured."""
+"""Options of `serve` for whoever operates it: who may ask, how much at once, what is logged and measured."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from bowerbird.base.errors import UsageError
+from bowerbird.base.errors import NotFound, UsageError
+from bowerbird.cli import show
+from bowerbird.cli.options import Output
 
-if TYPE_CHECKING:
-    from fastapi import FastAPI
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Guards:
+    """Who may ask, and how they reach the server."""
+
+    keys: Path | None = None
+    """A file of keys, made by `bowerbird keys new`: only who has one may ask, from anywhere."""
+    allow_origin: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+    """A web page's origin, as https://example.org, that may ask too; may be given many times."""
+    tls_cert: Path | None = None
+    """A certificate with its chain, in PEM form: the server speaks HTTPS."""
+    tls_key: Path | None = None
+    """Its private key."""
+
+    def check(self, host: str, output: Output) -> None:
+        """Read what they name once, so that a wrong file is noticed now; warn of what is seldom meant.
+
+        Raises:
+            UsageError, NotFound, CorruptFile, Refused: an origin is none, or a file is not there or cannot be used.
+        """
+        from bowerbird.serving.guards import is_loopback
+        from bowerbird.serving.keys import KeyRing
+        from bowerbird.serving.origins import Origins
+        from bowerbird.serving.tls import tls_context
+
+        tls = tls_context(self.tls_cert, self.tls_key)
+        Origins(self.allow_origin)
+        if self.keys is None:
+            return
+        ring = KeyRing(self.keys)
+        if not ring.path.exists():
+            raise NotFound(
+                "there is no file of keys here",
+                where=ring.path,
+                hint=f"bowerbird keys new NAME --keys {self.keys}",
+            )
+        if not any(key.state == "valid" for key in ring.keys):
+            show.warn(output, f"nobody may ask yet: bowerbird keys new NAME --keys {self.keys}")
+        if tls is None and not is_loopback(host):
+            show.warn(
+                output, "keys and texts travel readable: give --tls-cert and --tls-key, or put TLS in front"
+            )
 
 
 @Parameter(name="*")
@@ -27,7 +68,8 @@ class Operating:
     queue: int = 1024
     """Samples of one model that may wait; beyond it the answer is 429."""
     workers: int = 1
-    """Processes that answer on the one port, each with the models in its own memory; they share the sessions."""
+    """Processes that answer on the one port, each with the models in its own memory; they share the sessions. Slots,
+    queue and limits are counted in each: N let through up to N times as much."""
     drain_seconds: float = 10.0
     """What running answers are given to end, at SIGTERM or Ctrl-C."""
     access_log: Path | None = None
@@ -59,7 +101,7 @@ class Operating:
         if self.workers > 1 and sys.platform == "win32":
             raise UsageError("several workers need a POSIX system", hint="--workers 1")
         if self.metrics_port is None and self.metrics_host != Operating.metrics_host:
-            raise UsageError("--metrics-host is of no use without --metrics-port")
+            raise UsageError("--metrics-host is of no use without --metrics-port", hint="--metrics-port 9100")
         if self.traces:
             from bowerbird.serving.tracing import check_installed
 
@@ -72,25 +114,5 @@ class Operating:
         return self.trace or is_configured()
 
 
+GUARDS = Guards()
 OPERATING = Operating()
-
-
-@contextmanager
-def listening(app: FastAPI, options: Operating) -> Iterator[None]:
-    """While inside, an access log and spans are written of the app's requests, as far as they are asked for."""
-    from bowerbird.serving.access import AccessLog
-    from bowerbird.serving.tracing import Tracing
-
-    with ExitStack() as ends:
-        listeners = []
-        if options.traces:
-            tracing = Tracing()
-            ends.callback(tracing.close)
-            listeners.append(tracing)  # first: it tells the log the id of its trace
-        if options.access_log is not None:
-            to_stderr = str(options.access_log) == "-"
-            access = AccessLog(None if to_stderr else options.access_log.expanduser())
-            ends.callback(access.close)
-            listeners.append(access)
-        app.state.exchanges.listeners[:0] = listeners
-        yield

@@ -3,64 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import socket
-from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
+from bowerbird.base.errors import UsageError
 from bowerbird.cli import show
 from bowerbird.cli.making import space
-from bowerbird.cli.operating import OPERATING, Operating, listening
+from bowerbird.cli.operating import GUARDS, OPERATING, Guards, Operating
 from bowerbird.cli.options import OUTPUT, SETTINGS, Output, Settings
 
 if TYPE_CHECKING:
-    from bowerbird.kinds.loaded import Model
-    from bowerbird.serving.serve_config import ServeConfig
-    from bowerbird.workspace import Workspace
-
-Kinds = Mapping[str, str]
-"""What each model id stands for: text, melody or image."""
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Guards:
-    """Who may ask, and how they reach the server."""
-
-    keys: Path | None = None
-    """A file of keys, made by `bowerbird keys new`: only who has one may ask, from anywhere."""
-    allow_origin: Annotated[tuple[str, ...], Parameter(negative="")] = ()
-    """A web page's origin, as https://example.org, that may ask too; may be given many times."""
-    tls_cert: Path | None = None
-    """A certificate with its chain, in PEM form: the server speaks HTTPS."""
-    tls_key: Path | None = None
-    """Its private key."""
-
-
-GUARDS = Guards()
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What was typed at the command line, as a worker process is told of it."""
-
-    models: Mapping[str, str]
-    """References by the id that they are asked for by."""
-    require_signature: Path | None
-    guards: Guards
-    config: ServeConfig
-    sessions: Path
-    """The folder that they are kept in."""
-    operating: Operating
-    output: Output
+    from bowerbird.cli.answering import Kinds
 
 
 def serve(
@@ -98,153 +56,31 @@ def serve(
         A folder for the states of sessions, which servers may share; by default one in the workspace.
     """
     from bowerbird.base.config import resolve
-    from bowerbird.serving.guards import is_loopback
-    from bowerbird.serving.origins import Origins
+    from bowerbird.cli.answering import Plan, answer, answer_in_workers
     from bowerbird.serving.serve_config import ServeConfig
     from bowerbird.serving.server import check_installed, listen, url_of
-    from bowerbird.serving.tls import tls_context
 
     check_installed()
     operating.check()
     config = resolve(ServeConfig, config_file=settings.config, settings=settings.set)
-    tls = tls_context(guards.tls_cert, guards.tls_key) is not None
-    _check_keys(guards, output)
-    Origins(guards.allow_origin)
+    guards.check(host, output)
     keys = guards.keys is not None
     with ExitStack() as ends:
         bound = ends.enter_context(listen(host, port, keys=keys))
         kept_in = (sessions or space(output).root / "sessions").expanduser()
-        named = _named(model, output)
-        plan = Plan(named, require_signature, guards, config, kept_in, operating, output)
-        if keys and not tls and not is_loopback(host):
-            show.warn(
-                output, "keys and texts travel readable: give --tls-cert and --tls-key, or put TLS in front"
-            )
+        plan = Plan(_named(model, output), require_signature, guards, config, kept_in, operating, output)
         metrics = None
         if operating.metrics_port is not None:
-            metrics = ends.enter_context(listen(operating.metrics_host, operating.metrics_port, keys=keys))
-        tell = partial(
-            _tell, output, url_of(bound, tls=tls), f"{url_of(metrics)}/metrics" if metrics else None, guards
-        )
-        if operating.workers == 1:
-            answer(plan, bound, metrics, on_ready=tell)
-        else:
-            _supervise(plan, bound, metrics, tell)
+            taken = listen(operating.metrics_host, operating.metrics_port, keys=keys, option="metrics-")
+            metrics = ends.enter_context(taken)
+        url = url_of(bound, tls=guards.tls_cert is not None)
+        tell = partial(_tell, output, url, f"{url_of(metrics)}/metrics" if metrics else None, guards)
+        (answer if operating.workers == 1 else answer_in_workers)(plan, bound, metrics, on_ready=tell)
     show.note(output, "stopped")
-
-
-def answer(
-    plan: Plan,
-    bound: socket.socket,
-    metrics_bound: socket.socket | None = None,
-    *,
-    on_ready: Callable[[Kinds], None],
-) -> None:
-    """Load the models and answer on a socket until it is asked to stop."""
-    from bowerbird.serving.app import create_app
-    from bowerbird.serving.connections import BACKLOG
-    from bowerbird.serving.keys import KeyRing
-    from bowerbird.serving.metrics import Metrics
-    from bowerbird.serving.metrics_port import metrics_on
-    from bowerbird.serving.origins import Origins
-    from bowerbird.serving.server import run
-    from bowerbird.serving.sessions import SessionStore
-    from bowerbird.serving.swapping import AliasWatch
-    from bowerbird.serving.tls import tls_context
-    from bowerbird.serving.workers import TAKEN_AT_ONCE
-
-    guards, options = plan.guards, plan.operating
-    keys = KeyRing(guards.keys) if guards.keys else None
-    metrics = Metrics()
-    workspace = space(plan.output)
-    load = partial(_load, workspace, plan.require_signature, metrics.versions)
-    models = {name: load(reference) for name, reference in plan.models.items()}
-    kinds = {name: model.kind.name for name, model in models.items()}
-    with ExitStack() as ends:
-        sessions = SessionStore(plan.sessions, **plan.config.sessions.model_dump())
-        ends.callback(sessions.close)
-        app = create_app(
-            models,
-            slots=options.slots,
-            queue=options.queue,
-            local=keys is None,
-            keys=keys,
-            limits=plan.config.limits,
-            origins=Origins(guards.allow_origin),
-            sessions=sessions,
-            observer=metrics,
-            feedback=workspace.root / "feedback",
-        )
-        ends.enter_context(AliasWatch(app.state.engine, plan.models, load, workspace=workspace))
-        ends.enter_context(listening(app, options))
-        if metrics_bound is not None:
-            ends.enter_context(metrics_on(metrics_bound, metrics.text))
-        if options.workers > 1:
-            metrics.keep_fresh()
-        run(
-            app,
-            bound,
-            on_ready=lambda: on_ready(kinds),
-            drain_seconds=options.drain_seconds,
-            limits=plan.config.limits,
-            tls=tls_context(guards.tls_cert, guards.tls_key),
-            taken_at_once=TAKEN_AT_ONCE if options.workers > 1 else BACKLOG,
-        )
-
-
-def work(plan: Plan, bound: socket.socket, *, on_ready: Callable[[Kinds], None]) -> None:
-    """`answer` as a worker process does it."""
-    show.log_to_stderr()
-    with bound:
-        answer(plan, bound, on_ready=on_ready)
-
-
-def _supervise(
-    plan: Plan, bound: socket.socket, metrics_bound: socket.socket | None, tell: Callable[[Kinds], None]
-) -> None:
-    from bowerbird.serving.metrics import MULTIPROC, forget_worker, text_of_workers
-    from bowerbird.serving.metrics_port import metrics_on
-    from bowerbird.serving.workers import Supervisor, cores, environment
-
-    count = plan.operating.workers
-    with ExitStack() as ends:
-        folder = ends.enter_context(TemporaryDirectory(prefix="bowerbird-metrics-"))
-        threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores() // count))
-        ends.enter_context(environment(**{MULTIPROC: folder, "OMP_NUM_THREADS": threads}))
-        if metrics_bound is not None:
-            ends.enter_context(metrics_on(metrics_bound, text_of_workers))
-        supervisor = Supervisor(
-            count,
-            work,
-            (plan, bound),
-            drain_seconds=plan.operating.drain_seconds,
-            on_death=partial(forget_worker, folder),
-        )
-        supervisor.run(tell)
-
-
-def _check_keys(guards: Guards, output: Output) -> None:
-    """Read the keys once, so that a wrong file is noticed now."""
-    from bowerbird.base.errors import NotFound
-    from bowerbird.serving.keys import KeyRing
-
-    if guards.keys is None:
-        return
-    ring = KeyRing(guards.keys)
-    if not ring.path.exists():
-        raise NotFound(
-            "there is no file of keys here",
-            where=ring.path,
-            hint=f"bowerbird keys new NAME --keys {guards.keys}",
-        )
-    if not any(key.state == "valid" for key in ring.keys):
-        show.warn(output, f"nobody may ask yet: bowerbird keys new NAME --keys {guards.keys}")
 
 
 def _named(references: tuple[str, ...], output: Output) -> dict[str, str]:
     """References by id: the reference itself for a published model, the folder's name for a path."""
-    from bowerbird.base.errors import UsageError
-
     if not references:
         raise UsageError("name at least one model", hint="bowerbird serve poems@live")
     workspace = space(output)
@@ -260,16 +96,6 @@ def _named(references: tuple[str, ...], output: Output) -> dict[str, str]:
             )
         named[model_id] = reference
     return named
-
-
-def _load(workspace: Workspace, key: Path | None, versions: dict[str, str], reference: str) -> Model:
-    """A model; of a published one its version is noted by its digest, for the metrics."""
-    from bowerbird import lifecycle
-
-    published = workspace.resolve(reference).published
-    if published is not None:
-        versions[published.digest] = str(published.version)
-    return lifecycle.load(reference, workspace=workspace, signed_by=key)
 
 
 _ASKED: dict[str, tuple[str, dict[str, Any]]] = {

@@ -101,12 +101,7 @@ class Answer:
         self.jobs: list[Job] = []
         self.choices: list[Choice] = []
         for prompt in prompts:
-            if len(prompt.tokens) - 1 > limits.prompt_tokens:
-                raise BadRequest(
-                    f"the prompt has {len(prompt.tokens) - 1:,} tokens; {limits.prompt_tokens:,} is the most",
-                    param=shape.prompt,
-                    code="context_length_exceeded",
-                )
+            limits.check_prompt(len(prompt.tokens) - 1, shape.prompt)
             self._ask(prompt, model, start)
         self.head = {
             "id": f"{shape.prefix}{secrets.token_hex(12)}",

@@ -164,12 +164,7 @@ def sampled(body: SampledBody, limits: Limits, *, tokens: int, tokens_param: str
         raise BadRequest(
             "`stream_options` goes with `stream` only", param="stream_options", code="invalid_value"
         )
-    if tokens > limits.output_tokens:
-        raise BadRequest(
-            f"`{tokens_param}` is {tokens:,}; {limits.output_tokens:,} is the most",
-            param=tokens_param,
-            code="invalid_value",
-        )
+    limits.check_output(tokens, tokens_param)
     for name in ("model", "user"):
         check_text(getattr(body, name) or "", name)
     n = body.n or 1

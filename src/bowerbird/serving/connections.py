@@ -13,8 +13,8 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from bowerbird.base.errors import BowerbirdError
+from bowerbird.serving.bodies import told
 from bowerbird.serving.errors import BadRequest, Crowded, TooSlow
-from bowerbird.serving.guards import told
 from bowerbird.serving.limits import Limits
 
 LINGER_SECONDS = 1.0
@@ -46,6 +46,8 @@ class Connections:
         self.make = make
         self.open = 0
         """Those that were let in and are not closed."""
+        self.made: set[Connection] = set()
+        """All that are not closed, those that were not let in or have to go included."""
         self.lingering: set[Connection] = set()
         """Those that were told why they end, and have a moment to read it."""
         self._waiting: dict[Connection, None] = {}  # in the order in which they began to wait
@@ -74,8 +76,8 @@ class Connections:
         self._waiting.pop(connection, None)
 
     def close(self) -> None:
-        """Close what only lingers: the server ends."""
-        for connection in list(self.lingering):
+        """Close all at once: the server ends."""
+        for connection in list(self.made):
             connection.abort()
 
 
@@ -101,6 +103,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._all.made.add(self)
         if not self._all.let_in():
             self.end(Crowded())
             return
@@ -127,6 +130,7 @@ class Connection(asyncio.Protocol):
             if timer is not None:
                 timer.cancel()
         self._all.lingering.discard(self)
+        self._all.made.discard(self)
 
     def pause_writing(self) -> None:
         self._stalled = _later(self._all.limits.write_seconds, self._transport.abort)

@@ -1,38 +1,25 @@
-"""What stands before the app: who may ask, how often, how large a question may be, and a net for our own faults."""
+"""What stands before the app: who may ask, and how often; and a net for our own faults."""
 
 from __future__ import annotations
 
-import asyncio
 import binascii
 import ipaddress
-import json
 import logging
 import traceback
 from base64 import b64decode
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bowerbird.base.errors import BowerbirdError, Refused
-from bowerbird.serving.errors import (
-    BadRequest,
-    Fault,
-    Forbidden,
-    KeysUnreadable,
-    TooLarge,
-    TooSlow,
-    Unauthorized,
-    error_body,
-)
+from bowerbird.serving.bodies import told
+from bowerbird.serving.errors import Fault, Forbidden, KeysUnreadable, Unauthorized
 from bowerbird.serving.keys import Key, KeyRing
 from bowerbird.serving.limits import LIMITS, Limits
 from bowerbird.serving.origins import NO_ORIGINS, Headers, Origins
 from bowerbird.serving.rates import Rates
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_DRAIN_BYTES = 16 << 20
-"""Of a body that is too large so much is read and thrown away, that its sender hears why before the line closes."""
 _OPEN = ("/health", "/ready")
 """What needs no key: whoever watches over the server asks it this, and learns nothing else."""
 _PAGE = "/"
@@ -40,8 +27,8 @@ _PAGE = "/"
 log = logging.getLogger(__name__)
 
 
-def check_host(host: str, *, keys: bool = False) -> None:
-    """Without keys only this machine may ask.
+def check_host(host: str, *, keys: bool = False, option: str = "--host") -> None:
+    """Without keys only this machine may ask; `option` is what chose the host.
 
     Raises:
         Refused: there are no keys and the host is not loopback.
@@ -49,7 +36,7 @@ def check_host(host: str, *, keys: bool = False) -> None:
     if not keys and not is_loopback(host):
         raise Refused(
             "without keys a model is served to this machine only",
-            where=f"--host {host}",
+            where=f"{option} {host}",
             hint="use 127.0.0.1, or make a key (bowerbird keys new NAME) and serve with --keys FILE",
         )
 
@@ -229,74 +216,3 @@ async def _answer(error: BowerbirdError, send: Send, path: str) -> None:
         headers.append((b"www-authenticate", scheme))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
-
-
-def told(error: BowerbirdError) -> tuple[int, Headers, bytes]:
-    """An error as it is answered: status, headers, body."""
-    content = json_bytes(error_body(error))
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-    wait = getattr(error, "retry_after_seconds", None)
-    if wait is not None:
-        headers.append((b"retry-after", str(wait).encode()))
-    return error.http_status, headers, content
-
-
-def json_bytes(value: Any) -> bytes:
-    """JSON as it goes over the wire; what is no character (a lone surrogate) becomes `?`."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-
-
-async def read_json_body(request: Request, *, limits: Limits = LIMITS) -> dict[str, Any]:
-    """The JSON object in a request's body.
-
-    Raises:
-        TooLarge, TooSlow: it is not read to its end.
-        BadRequest: it is not UTF-8, not JSON, or no object.
-    """
-    try:
-        async with asyncio.timeout(limits.body_seconds):
-            content = await _read(request, limits.body_bytes)
-    except TimeoutError as error:
-        raise TooSlow(f"the body did not arrive within {limits.body_seconds:g} seconds") from error
-    try:
-        value = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"the body is not UTF-8 (byte {error.start})", code="invalid_json") from error
-    except RecursionError as error:
-        raise BadRequest("the body is nested too deeply", code="invalid_json") from error
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno} column {error.colno}"
-        raise BadRequest(f"the body is not JSON: {error.msg} at {place}", code="invalid_json") from error
-    except ValueError as error:
-        raise BadRequest(f"the body is not JSON: {error}", code="invalid_json") from error
-    if not isinstance(value, dict):
-        raise BadRequest("the body must be a JSON object", code="invalid_json")
-    return value
-
-
-async def _read(request: Request, most_bytes: int) -> bytes:
-    from starlette.requests import ClientDisconnect
-
-    announced = request.headers.get("content-length", "0")
-    too_large = TooLarge(f"the body is larger than {most_bytes:,} bytes")
-    waits = "expect" in request.headers
-    most = most_bytes if waits else _DRAIN_BYTES
-    if announced.isdecimal() and (len(announced) > 18 or int(announced) > most):
-        raise too_large
-    content, size = bytearray(), 0
-    try:
-        async for part in request.stream():
-            size += len(part)
-            if size <= most_bytes:
-                content += part
-            elif size > _DRAIN_BYTES:
-                break
-    except ClientDisconnect as error:
-        raise BadRequest("the body broke off", code="invalid_json") from error
-    if size > most_bytes:
-        raise too_large
-    return bytes(content)
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")

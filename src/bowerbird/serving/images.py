@@ -6,7 +6,7 @@ import base64
 import re
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -48,6 +48,8 @@ class Images:
     model: Model
     request: Any
     jobs: list[Job]
+    prompt_tokens: ClassVar[int] = 0
+    """A name is not read as tokens."""
 
     @classmethod
     def of(cls, body: ImageBody, model: Model) -> Images:

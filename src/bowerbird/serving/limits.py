@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from bowerbird.base.config import Config
+from bowerbird.serving.errors import BadRequest
 
 
 class Limits(Config):
@@ -15,9 +16,10 @@ class Limits(Config):
     prompt_tokens: int = Field(32_768, ge=1, le=1 << 24)
     """Tokens of a prompt; 400 beyond. So many take about a second to read for a model of the largest size."""
     output_tokens: int = Field(100_000, ge=1, le=1 << 24)
-    """The most that `max_tokens` may ask for; 400 beyond."""
+    """The most that `max_tokens` may ask for; 400 beyond. Where it does not ask, no more are made either."""
     request_seconds: float = Field(600.0, gt=0, le=86_400)
-    """Seconds from a request's arrival to its last token; what is not done then ends with the error `timeout`."""
+    """Seconds from when a request has been read to the end of what it asks for; what is not done by then ends with the
+    error `timeout`."""
     requests_per_minute: int | None = Field(None, ge=1, le=10**9)
     """Requests a minute of each key without a number of its own, or of all callers where there are no keys;
     a minute's may come at once; 429 beyond."""
@@ -33,6 +35,22 @@ class Limits(Config):
     """Seconds in which the body must arrive; 408 beyond."""
     write_seconds: float = Field(60.0, gt=0, le=3600)
     """Seconds without a byte read after which a reader of a full line counts as gone."""
+
+    def check_prompt(self, tokens: int, param: str) -> None:
+        """Raises BadRequest, about the field `param`: a prompt of so many tokens is longer than may be read."""
+        if tokens > self.prompt_tokens:
+            raise BadRequest(
+                f"the prompt has {tokens:,} tokens; {self.prompt_tokens:,} is the most",
+                param=param,
+                code="context_length_exceeded",
+            )
+
+    def check_output(self, tokens: int, param: str) -> None:
+        """Raises BadRequest, about the field `param`: so many tokens are more than may be made."""
+        if tokens > self.output_tokens:
+            raise BadRequest(
+                f"`{param}` is {tokens:,}; {self.output_tokens:,} is the most", param=param, code="invalid_value"
+            )
 
 
 LIMITS = Limits()

@@ -13,11 +13,16 @@ from bowerbird.base.config import Config
 from bowerbird.data.render.midi import to_midi
 from bowerbird.data.tune import parse
 from bowerbird.kinds.loaded import Model
+from bowerbird.kinds.melody_settings import MelodyRequest
 from bowerbird.sampling.session import FinishReason
+from bowerbird.serving.errors import BadRequest
+from bowerbird.serving.limits import Limits
 from bowerbird.serving.making import MOST_MADE, check_kind, jobs_of
 from bowerbird.serving.scheduler import Job
 
 MOST_PROMPT_CHARACTERS = 20_000
+LEAST_TOKENS = 16
+"""No tune is made of fewer."""
 
 
 class MelodyBody(Config):
@@ -33,7 +38,8 @@ class MelodyBody(Config):
     top_p: float | None = Field(None, gt=0, le=1, allow_inf_nan=False)
     top_k: int | None = Field(None, ge=1)
     min_p: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
-    max_tokens: int | None = Field(None, ge=16, le=20_000)
+    max_tokens: int | None = Field(None, ge=LEAST_TOKENS, le=20_000)
+    """About three a note; where it is not given as many as most tunes need, or the most that this server makes."""
     key: str | None = Field(None, max_length=40)
     metre: str | None = Field(None, max_length=40)
     bars: int | None = Field(None, ge=1, le=1000)
@@ -43,8 +49,7 @@ class MelodyBody(Config):
     user: str | None = None
 
 
-_OWN_NAME = {"max_tokens": "length"}
-_NOT_OF_THE_REQUEST = ("model", "response_format", "user")
+_NOT_OF_THE_REQUEST = ("model", "response_format", "user", "max_tokens")
 
 
 @dataclass(frozen=True)
@@ -54,15 +59,19 @@ class Melodies:
     body: MelodyBody
     request: Any
     jobs: list[Job]
+    prompt_tokens: int
+    """Of the opening, which all go on from."""
 
     @classmethod
-    def of(cls, body: MelodyBody, model: Model) -> Melodies:
-        """Raises BadRequest: the model makes no melodies, or what is asked cannot be made."""
+    def of(cls, body: MelodyBody, model: Model, limits: Limits) -> Melodies:
+        """Raises BadRequest: the model makes no melodies, or what is asked cannot be made or is beyond the limits."""
         check_kind(model, body.model, "melody", "no melodies")
-        given = body.model_dump(exclude=set(_NOT_OF_THE_REQUEST), exclude_none=True)
-        fields = {_OWN_NAME.get(name, name): given[name] for name in given}
+        fields = body.model_dump(exclude=set(_NOT_OF_THE_REQUEST), exclude_none=True)
+        fields["length"] = _length(body.max_tokens, limits)
         request, jobs = jobs_of(model, body.prompt or "", fields)
-        return cls(body, request, jobs)
+        read = len(jobs[0].content.prompt) - 1  # the marker that begins every tune is ours and not counted
+        limits.check_prompt(read, "prompt")
+        return cls(body, request, jobs, read)
 
     def whole(self, texts: list[str], ends: list[FinishReason | None], tokens: int) -> dict[str, Any]:
         """The answer."""
@@ -79,5 +88,27 @@ class Melodies:
             "created": int(time.time()),
             "model": self.body.model,
             "data": data,
-            "usage": {"prompt_tokens": 0, "completion_tokens": tokens, "total_tokens": tokens},
+            "usage": {
+                "prompt_tokens": self.prompt_tokens,
+                "completion_tokens": tokens,
+                "total_tokens": self.prompt_tokens + tokens,
+            },
         }
+
+
+def _length(asked: int | None, limits: Limits) -> int:
+    """The most tokens to make of each.
+
+    Raises:
+        BadRequest: it is beyond the limit, or the limit is below what any tune needs.
+    """
+    default: int = MelodyRequest.model_fields["length"].default
+    tokens = min(default, limits.output_tokens) if asked is None else asked
+    limits.check_output(tokens, "max_tokens")
+    if tokens < LEAST_TOKENS:
+        raise BadRequest(
+            f"a tune takes {LEAST_TOKENS} tokens at least; {tokens} is the most here",
+            param="max_tokens",
+            code="invalid_value",
+        )
+    return tokens

@@ -98,6 +98,7 @@ def melody_form(form: Form, served: Served) -> Form:
 
     def narrowed(own: Form, metres: tuple[str, ...]) -> None:
         own["properties"]["metre"]["anyOf"] = [{"enum": list(metres)}, _NULL]
+        _bound(own, served.limits.output_tokens, "max_tokens")
         _bound(own, min(MOST_MADE, served.room), "n")
 
     def metres(model: Model) -> tuple[str, ...]:

@@ -30,8 +30,14 @@ def check_installed() -> None:
         raise MissingExtra("serving", "serve")
 
 
-def listen(host: str, port: int, *, keys: bool = False) -> socket.socket:
+def listen(host: str, port: int, *, keys: bool = False, option: str = "") -> socket.socket:
     """A bound socket. Port 0 takes any that is free; with `keys` the host may be any, `0.0.0.0` is all.
+
+    Args:
+        host: an address of this machine.
+        port: a number.
+        keys: only who has one may ask there, or at the server beside it.
+        option: what stands before `host` and `port` in the options that errors name, as `metrics-`.
 
     Raises:
         UsageError: there is no such port.
@@ -40,7 +46,7 @@ def listen(host: str, port: int, *, keys: bool = False) -> socket.socket:
     """
     if not 0 <= port <= 65535:
         raise UsageError(f"there is no port {port}", hint="0 (any that is free) to 65535")
-    check_host(host, keys=keys)
+    check_host(host, keys=keys, option=f"--{option}host")
     address = "127.0.0.1" if host == "localhost" else host
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -58,7 +64,9 @@ def listen(host: str, port: int, *, keys: bool = False) -> socket.socket:
             errno.EADDRNOTAVAIL: "this machine has no such address",
         }.get(error.errno or 0, f"cannot listen here: {error.strerror}")
         raise BowerbirdError(
-            what, where=f"{host}:{port}", hint="choose another: --port 8001, or --port 0 for any that is free"
+            what,
+            where=f"{host}:{port}",
+            hint=f"choose another with --{option}port; 0 takes any that is free",
         ) from error
     return bound
 

@@ -11,7 +11,7 @@ from json.encoder import encode_basestring  # type: ignore[attr-defined]
 from typing import Any
 
 from bowerbird.sampling.session import FinishReason
-from bowerbird.serving.guards import json_bytes
+from bowerbird.serving.bodies import json_bytes
 from bowerbird.serving.logprobs import Row, TokenNames, in_chats, in_completions
 
 DONE = b"data: [DONE]\n\n"

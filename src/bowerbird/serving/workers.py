@@ -105,7 +105,7 @@ class Supervisor:
             try:
                 while not self._stopping:
                     self._start_due(most=len(self._workers) if self._ready else 1)
-                    news = self._wait(wake)
+                    news = self._wait(wake, first=not told)
                     if not told and self._ready == len(self._workers):
                         told = True
                         on_ready(news)
@@ -134,8 +134,11 @@ class Supervisor:
                 theirs.close()
                 self._workers[place] = _Worker(process, ours, now)
 
-    def _wait(self, wake: int) -> Any:
-        """Sleep until something happens or is due. What a worker told that became ready, if one did."""
+    def _wait(self, wake: int, first: bool) -> Any:
+        """Sleep until something happens or is due. What a worker told that became ready, if one did.
+
+        A worker that cannot start ends all at the `first` start only; later the others go on, and it is tried again.
+        """
         here = [worker for worker in self._workers if worker]
         starting = [worker for worker in here if not worker.ready]
         waited: list[Any] = [wake, *(worker.process.sentinel for worker in here)]
@@ -146,9 +149,12 @@ class Supervisor:
             if worker.told in found:
                 with suppress(EOFError, OSError):
                     message = worker.told.recv()
-                    if isinstance(message, _Failure):
+                    if not isinstance(message, _Failure):
+                        worker.ready, news = True, message
+                    elif first:
                         raise message.error()
-                    worker.ready, news = True, message
+                    else:
+                        log.error("a worker cannot start: %s", " ".join(str(message.error()).split()))
         return news
 
     def _bury(self, first: bool) -> None:

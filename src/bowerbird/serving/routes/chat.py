@@ -10,8 +10,8 @@ from bowerbird.kinds.loaded import Model
 from bowerbird.sampling.state import StreamState
 from bowerbird.serving.answer import Answer
 from bowerbird.serving.asked import validated
+from bowerbird.serving.bodies import read_json_body
 from bowerbird.serving.chat import ChatBody, asked_chat, read_messages
-from bowerbird.serving.guards import read_json_body
 from bowerbird.serving.making import check_kind
 from bowerbird.serving.routes.telling import tell
 from bowerbird.serving.served import Served

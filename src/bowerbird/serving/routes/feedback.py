@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bowerbird.serving.asked import validated
+from bowerbird.serving.bodies import read_json_body
 from bowerbird.serving.feedback import FeedbackBody
-from bowerbird.serving.guards import read_json_body
 from bowerbird.serving.routes.replies import owner_of, reply
 from bowerbird.serving.served import Served
 

@@ -10,20 +10,20 @@ from starlette.responses import Response
 
 from bowerbird.sampling.session import FinishReason
 from bowerbird.serving.asked import validated
+from bowerbird.serving.bodies import read_json_body
 from bowerbird.serving.errors import BadRequest
-from bowerbird.serving.guards import read_json_body
 from bowerbird.serving.routes.replies import left, owner_of, reply, unless_gone
 from bowerbird.serving.served import Served
 from bowerbird.serving.ticket import Ticket
 
 
 async def made_whole(request: Request, served: Served, form: Any, ask: Any) -> Response:
-    """The answer of such a path; `ask` makes jobs of a body in its form."""
+    """The answer of such a path; `ask` makes `jobs` of a body in its form, and of what was made a `whole` answer."""
     body = validated(await read_json_body(request, limits=served.limits), form)
     engine = served.engine
     model = engine.model(body.model)
-    asked = await asyncio.to_thread(ask, body, model)
     request.state.model = body.model
+    asked = await asyncio.to_thread(ask, body, model)
     if len(asked.jobs) > served.room:
         raise BadRequest(
             f"`n` is {len(asked.jobs)}; {served.room} is the most here", param="n", code="invalid_value"
@@ -36,13 +36,14 @@ async def made_whole(request: Request, served: Served, form: Any, ask: Any) -> R
         seconds=served.limits.request_seconds,
         model=model,
     )
+    request.state.tokens = (asked.prompt_tokens, 0)
     try:
         made = await unless_gone(request.receive, gathered(ticket))
     finally:
         ticket.cancel()
     if made is None:
         return left()
-    request.state.tokens = (0, made[2])
+    request.state.tokens = (asked.prompt_tokens, made[2])
     return reply(await asyncio.to_thread(asked.whole, *made))
 
 

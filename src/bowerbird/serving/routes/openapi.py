@@ -9,10 +9,10 @@ from starlette.responses import Response
 from bowerbird import __version__
 from bowerbird.serving import forms
 from bowerbird.serving.asked import Form
+from bowerbird.serving.bodies import json_bytes
 from bowerbird.serving.chat import ChatBody
 from bowerbird.serving.completions import CompletionBody
 from bowerbird.serving.feedback import FeedbackBody
-from bowerbird.serving.guards import json_bytes
 from bowerbird.serving.images import ImageBody
 from bowerbird.serving.melodies import MelodyBody
 from bowerbird.serving.narrowing import (

@@ -12,8 +12,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from bowerbird.base.errors import BowerbirdError
-from bowerbird.serving.errors import error_body, shape, status_code
-from bowerbird.serving.guards import json_bytes
+from bowerbird.serving.bodies import json_bytes, told
+from bowerbird.serving.errors import shape, status_code
 from bowerbird.serving.ticket import Ticket
 
 Made = TypeVar("Made")
@@ -32,8 +32,8 @@ def owner_of(request: Request) -> str:
 async def refuse(request: Request, error: Exception) -> Response:
     """The answer to a request that failed with an error of ours."""
     assert isinstance(error, BowerbirdError)
-    wait = getattr(error, "retry_after_seconds", None)
-    return reply(error_body(error), error.http_status, {"Retry-After": str(wait)} if wait else None)
+    status, headers, content = told(error)
+    return Response(content, status, {name.decode(): value.decode() for name, value in headers})
 
 
 async def refuse_path(request: Request, error: Exception) -> Response:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from bowerbird.base.config import Config
 from bowerbird.serving.asked import validated
-from bowerbird.serving.guards import read_json_body
+from bowerbird.serving.bodies import read_json_body
 from bowerbird.serving.routes.replies import owner_of, reply
 from bowerbird.serving.served import Served
 from bowerbird.serving.session_record import NAME_PATTERN, About
