@@ -14,8 +14,8 @@ def reference_of(bundle: Path) -> Path:
     return whole.with_name(f"{whole.name}.reference.json")
 
 
-def beside(bundle: Path) -> Iterator[Path]:
-    """The files that are there, and that go where the bundle goes."""
-    for path in (signature_of(bundle), reference_of(bundle)):
-        if path.is_file():
-            yield path
+def beside(bundle: Path, copy: Path) -> Iterator[tuple[Path, Path]]:
+    """The files beside a bundle, each with its place beside a copy of the bundle."""
+    for place in (signature_of, reference_of):
+        if place(bundle).is_file():
+            yield place(bundle), place(copy)
