@@ -76,9 +76,13 @@ class Measured:
             found = found + (where - low) * (table[:, low + 1] - found)
         return np.asarray(found[~np.isnan(found)], np.float64)
 
+    def column(self, table: NDArray[Any], length: float) -> NDArray[Any]:
+        """(P,) of a table, at the nearest length."""
+        return np.asarray(table[:, round(self._step(length))])
+
     def shares(self, name: str, length: float) -> tuple[Floats, int]:
         """(classes,) shares of each class among the passages at the nearest length, and how many passages those are."""
-        column = self.classes[name][:, round(self._step(length))]
+        column = self.column(self.classes[name], length)
         counts = np.bincount(column[column >= 0], minlength=len(self.names[name])).astype(np.float64)
         total = int(counts.sum())
         return counts / max(total, 1), total

@@ -42,6 +42,8 @@ class Tested:
 
     p: float
     """Chance of a difference as large where nothing has changed, before any correction."""
+    error: float
+    """Standard error of the difference."""
     before: float
     """The mean of what is normal at these lengths; of classes, the share of the class that differs most."""
     after: float
@@ -109,7 +111,7 @@ def number_test(found: Placed, callers: Sequence[object], normal_effect: float, 
     n, m = len(found.values), found.normal / normal_effect
     if n < FEWEST or m < FEWEST:
         return None
-    effect = design_effect(_ranks(found.placements), callers)
+    effect = design_effect(ranks(found.placements), callers)
     effective = n / effect
     distance = _from_even(found.placements)
     size = effective * m / (effective + m)
@@ -119,7 +121,8 @@ def number_test(found: Placed, callers: Sequence[object], normal_effect: float, 
         # Stephens 1970, J. Royal Statistical Society B 32(1), 115-122
         p = float(kstwobign.sf(distance * (math.sqrt(size) + 0.12 + 0.11 / math.sqrt(size))))
     before, after = float(found.expected.mean()), float(found.values.mean())
-    return Tested(min(max(p, 0.0), 1.0), before, after, n, effective)
+    error = float(np.std(found.values - found.expected)) * math.sqrt(1 / effective + 1 / m)
+    return Tested(min(max(p, 0.0), 1.0), error, before, after, n, effective)
 
 
 def class_test(
@@ -149,19 +152,18 @@ def class_test(
     ours, theirs = table.mean(0), np.array([expected.get(name, 0.0) for name in names])
     most = int(np.argmax(np.abs(ours - theirs)))
     together = (effective * ours + m * theirs) / (effective + m)
-    rare = together * min(effective, m) < _LEAST_EXPECTED
-    if rare.sum() > 1 or (rare.any() and len(names) > 2):
-        ours, theirs, together = (
-            np.append(shares[~rare], shares[rare].sum()) for shares in (ours, theirs, together)
-        )
-    kept = together > 0
-    if kept.sum() < 2:
+    # The rarest are taken together, for chi-squared wants a few of each.
+    order = np.argsort(together, kind="stable")
+    few = int(np.searchsorted((together[order] * min(effective, m)).cumsum(), _LEAST_EXPECTED)) + 1
+    if few >= len(names):
         return None
-    terms = (ours - theirs)[kept] ** 2 / together[kept]
-    p = float(chi2.sf(terms.sum() / (1 / effective + 1 / m), int(kept.sum()) - 1))
-    return Tested(
-        p, float(expected.get(names[most], 0.0)), float(table[:, most].mean()), n, effective, names[most]
+    ours, theirs, together = (
+        np.append(shares[order[few:]], shares[order[:few]].sum()) for shares in (ours, theirs, together)
     )
+    p = float(chi2.sf(((ours - theirs) ** 2 / together).sum() / (1 / effective + 1 / m), len(ours) - 1))
+    name, after = names[most], float(table[:, most].mean())
+    error = math.sqrt(after * (1 - after) / effective)
+    return Tested(p, error, expected.get(name, 0.0), after, n, effective, name)
 
 
 def design_effect(values: NDArray[np.float64], clusters: Sequence[object]) -> float:
@@ -235,10 +237,10 @@ def _permuted_distance(
     return (hits + 1) / (PERMUTATIONS + 1)
 
 
-def _ranks(values: NDArray[np.float64]) -> Floats:
-    order = np.empty(len(values))
-    order[np.argsort(values, kind="stable")] = np.arange(len(values))
-    return order
+def ranks(values: NDArray[np.float64]) -> Floats:
+    """(n,) the place of each value among all, from 0; equal ones share the mean of theirs."""
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((counts.cumsum() - (counts + 1) / 2)[which], np.float64)
 
 
 def _check_installed() -> None:
