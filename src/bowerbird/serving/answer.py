@@ -35,6 +35,8 @@ class Prompt:
     """What is told where it is echoed."""
     chat: bool = False
     """It is a turn's: a speaker's marker ends the answer too."""
+    turns: tuple[tuple[str, str], ...] = ()
+    """(role, words) of a chat, as they were asked."""
 
 
 @dataclass

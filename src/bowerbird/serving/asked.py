@@ -173,7 +173,6 @@ def sampled(body: SampledBody, limits: Limits, *, tokens: int, tokens_param: str
         param = "n" if n > 1 else "best_of"
         raise BadRequest("a session goes on in one answer only", param=param, code="invalid_value")
     fields = {
-        "length": max(tokens, 1),
         "temperature": 1.0 if body.temperature is None else body.temperature,
         "top_k": body.top_k,
         # OpenAI allows 0, which leaves the likeliest token alone, as any number small enough does.
@@ -221,10 +220,13 @@ def validated(body: Mapping[str, Any], form: type[Body]) -> Body:
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False)
         place = problems[0]["loc"]
-        told = "; ".join(
-            f"`{'.'.join(map(str, problem['loc']))}`: {problem['msg'].lower()}" for problem in problems[:8]
-        )
+        told = "; ".join(f"`{_dotted(problem['loc'])}`: {problem['msg'].lower()}" for problem in problems[:8])
         raise BadRequest(told, param=str(place[0]) if place else None, code="invalid_value") from None
+
+
+def _dotted(place: tuple[int | str, ...]) -> str:
+    """A field within others by its dotted name; what a caller made up in it is cut."""
+    return ".".join(str(part)[:100] for part in place)
 
 
 def _stops(value: Any) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ async def read_json_body(request: Request, *, limits: Limits = LIMITS) -> dict[s
     except TimeoutError as error:
         raise TooSlow(f"the body did not arrive within {limits.body_seconds:g} seconds") from error
     try:
-        value = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
+        value = json.loads(content.decode("utf-8"), parse_float=_number, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         raise BadRequest(f"the body is not UTF-8 (byte {error.start})", code="invalid_json") from error
     except RecursionError as error:
@@ -83,6 +83,12 @@ async def _read(request: Request, most_bytes: int) -> bytes:
     if size > most_bytes:
         raise too_large
     return bytes(content)
+
+
+def _number(text: str) -> float:
+    """In JSON 16.0 is the same integer as 16."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
 
 
 def _no_constant(name: str) -> None:

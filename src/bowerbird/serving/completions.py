@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, WithJsonSchema
 
-from bowerbird.data.markers import shown
+from bowerbird.data.markers import plain
 from bowerbird.kinds.loaded import Model
 from bowerbird.serving.answer import Prompt
 from bowerbird.serving.asked import MOST_N, MOST_SAMPLES, Asked, Form, SampledBody, check_text, sampled
@@ -43,7 +43,7 @@ class CompletionBody(SampledBody):
     logprobs: int | None = Field(None, ge=0, le=MOST_LOGPROBS)
     """Tells the log-probability of each token, and so many likeliest ones: the model's own, at temperature 1."""
     echo: bool | None = None
-    """Gives the prompt too, with its log-probabilities where they are asked for."""
+    """Gives the prompt too, as the model reads it, with its log-probabilities where they are asked for."""
     suffix: Annotated[Any, WithJsonSchema({"enum": [None, ""]})] = None
     """Not supported: these models read from left to right."""
 
@@ -97,7 +97,8 @@ def read_prompts(prompts: Prompts, model: Model) -> list[Prompt]:
 
 def _of_text(text: str, model: Model) -> Prompt:
     content = model.kind.encode_request(model, model.request(prompt=text, seed=0), 0)
-    return Prompt(content.prompt, text, chat=model.structure == "chat" and bool(text))
+    read = plain(model.normaliser(text))
+    return Prompt(content.prompt, read, chat=model.structure == "chat" and bool(text))
 
 
 def _of_tokens(tokens: list[int], model: Model) -> Prompt:
@@ -110,7 +111,7 @@ def _of_tokens(tokens: list[int], model: Model) -> Prompt:
         )
     start = _of_text("", model).tokens
     whole = tokens if tokens[:1] == start.tolist() else [*start.tolist(), *tokens]
-    text = shown(model.codec.decode(tokens))
+    text = plain(model.codec.decode(tokens))
     return Prompt(np.array(whole, np.int64), text, chat=model.structure == "chat")
 
 

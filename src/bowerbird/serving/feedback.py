@@ -23,7 +23,7 @@ from pydantic import ConfigDict, Field
 from bowerbird.base.config import Config
 from bowerbird.base.errors import storage_errors
 from bowerbird.base.files import private
-from bowerbird.serving.answer import Answer
+from bowerbird.serving.answer import Answer, Prompt
 from bowerbird.serving.asked import Form, check_text
 from bowerbird.serving.errors import BadRequest, UnknownAnswer
 
@@ -35,6 +35,8 @@ _WORDS = {"up": 1.0, "down": -1.0}
 _TEXT_FIELDS = ("prompt", "text", "comment", "correction")
 
 Text = Annotated[str, Field(max_length=MOST_CHARACTERS)]
+Words = str | list[dict[str, str]]
+"""A prompt: a text, or the messages of a chat with `role` and `content`."""
 
 
 class FeedbackBody(Config):
@@ -78,14 +80,19 @@ class Given:
     owner: str
     model: str
     digest: str
-    prompts: tuple[str, ...]
-    """One for each choice."""
+    prompts: tuple[Words, ...]
+    n: int
+    """Choices for each prompt."""
     texts: tuple[str, ...]
+    """One for each choice."""
+
+    def prompt_of(self, choice: int) -> Words:
+        return self.prompts[choice // self.n]
 
     @property
     def size(self) -> int:
         """About how many bytes it takes here."""
-        return 500 + 2 * sum(map(len, self.texts)) + 2 * sum(map(len, set(self.prompts)))
+        return 500 + 2 * sum(map(len, self.texts)) + sum(map(_size, self.prompts))
 
 
 class Remembered:
@@ -101,12 +108,12 @@ class Remembered:
     def add(self, answer: Answer, owner: str) -> None:
         """Remember an answer that is whole, unless it alone takes more than an eighth of the room."""
         choices = list(answer.given())
-        prompts = [prompt.text for prompt in answer.prompts for _ in range(answer.asked.n)]
         given = Given(
             owner,
             answer.asked.model,
             answer.digest,
-            tuple(prompts),
+            tuple(map(_words, answer.prompts)),
+            answer.asked.n,
             tuple(choice.text for choice in choices),
         )
         if given.size > self._most_bytes // 8:
@@ -156,13 +163,14 @@ class Feedback:
             raise BadRequest(
                 "give a `rating`, a `comment` or a `correction`", param="rating", code="missing_parameter"
             )
-        prompt, text, model = body.prompt, body.text, body.model
+        prompt: Words | None = body.prompt
+        text, model = body.text, body.model
         if body.id is not None:
             given, choice = self.remembered.find(body.id, owner), body.choice or 0
             if choice >= len(given.texts):
                 raise UnknownAnswer(f"{body.id}, choice {choice}")
             model, digest = given.model, given.digest
-            prompt, text = given.prompts[choice], given.texts[choice]
+            prompt, text = given.prompt_of(choice), given.texts[choice]
         elif model is None or text is None:
             param = "model" if model is None else "text"
             raise BadRequest(
@@ -207,6 +215,18 @@ class Feedback:
                 except OSError:
                     file.truncate(before)
                     raise
+
+
+def _words(prompt: Prompt) -> Words:
+    if not prompt.turns:
+        return prompt.text
+    return [{"role": role, "content": words} for role, words in prompt.turns]
+
+
+def _size(prompt: Words) -> int:
+    if isinstance(prompt, str):
+        return 2 * len(prompt)
+    return sum(300 + 2 * len(turn["content"]) for turn in prompt)
 
 
 def _file_name(model_id: str) -> str:

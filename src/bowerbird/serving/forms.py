@@ -44,6 +44,8 @@ class ModelInfo(Config):
     parameters: int
     vocab_size: int
     codec: str
+    events: Literal["off", "counts", "sampled", "full"]
+    """What is recorded of each request: nothing, counts, of a share of them the texts too, or of all."""
 
 
 class ModelList(Config):

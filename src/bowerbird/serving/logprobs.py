@@ -134,10 +134,14 @@ class Rows:
         """Those whose text lies within the `length` characters given out, and were not told before.
 
         The last one may reach beyond them at the end, where a stop string begins within a token; those of
-        the stop string itself are not told.
+        the stop string itself are not told, nor those of bytes that begin a character before it is known
+        whether it is given out.
         """
         inside = [row.end <= length or (ended and row.start < length) for row in self._held]
         count = inside.index(False) if False in inside else len(inside)
+        if not ended or count < len(inside):
+            while count and self._held[count - 1].start == self._held[count - 1].end:
+                count -= 1
         found = self._prompt + self._held[:count]
         self._prompt, self._held = [], self._held[count:]
         return found
@@ -175,7 +179,7 @@ def _told(names: TokenNames, token: int, logprob: float) -> dict[str, Any]:
 
 
 def _finite(logprob: float) -> float:
-    return max(logprob, LEAST)
+    return max(LEAST, logprob)  # in this order, what is no number is the least too
 
 
 def _each(

@@ -12,6 +12,7 @@ from bowerbird.sampling.session import FinishReason
 from bowerbird.serving.asked import validated
 from bowerbird.serving.bodies import read_json_body
 from bowerbird.serving.errors import BadRequest
+from bowerbird.serving.recording import leave_note, note_of_things
 from bowerbird.serving.routes.replies import left, owner_of, reply, unless_gone
 from bowerbird.serving.served import Served
 from bowerbird.serving.ticket import Ticket
@@ -37,10 +38,14 @@ async def made_whole(request: Request, served: Served, form: Any, ask: Any) -> R
         model=model,
     )
     request.state.tokens = (asked.prompt_tokens, 0)
+    made = None
     try:
         made = await unless_gone(request.receive, gathered(ticket))
     finally:
         ticket.cancel()
+        if served.sink is not None:
+            about = (request.state.request_id, model.digest, asked, ticket, made, served.sink)
+            leave_note(request.state, note_of_things, *about)
     if made is None:
         return left()
     request.state.tokens = (asked.prompt_tokens, made[2])

@@ -17,6 +17,7 @@ from bowerbird.serving.answer import Answer
 from bowerbird.serving.asked import Asked
 from bowerbird.serving.errors import BadRequest, error_body
 from bowerbird.serving.feedback import Remembered
+from bowerbird.serving.recording import leave_note, note_of_text
 from bowerbird.serving.rereading import reread
 from bowerbird.serving.routes.replies import EventStream, left, owner_of, reply, unless_gone
 from bowerbird.serving.served import Served
@@ -94,13 +95,15 @@ class Telling:
         use.keep(state, (len(prompt.text) or self.weight) + choice.length - len(choice.echo))
 
     def end(self) -> None:
-        """Let go of what is held, and leave word for the log. Whatever happened, it is called once."""
+        """Let go of what is held, and leave word for the log and the events. Whatever happened, it is called once."""
         if self.ticket is not None:
             self.ticket.cancel()
         if self.use is not None:
             self.use.close()
         usage = self.answer.usage()
         self.request.state.tokens = (usage["prompt_tokens"], usage["completion_tokens"])
+        if self.served.sink is not None:
+            leave_note(self.request.state, note_of_text, self.answer, self.ticket, self.served.sink)
 
 
 async def tell(request: Request, served: Served, asked: Asked, weight: int, make: Make) -> Response:

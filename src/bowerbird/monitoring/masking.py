@@ -1,0 +1,19 @@
+"""Masks events before they are written, by the code that masks what models learn from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bowerbird.data.cleaning.mask import masked
+from bowerbird.monitoring.events import Event
+
+
+def masked_event(event: Event) -> Event:
+    """The event with placeholders for the e-mail addresses, web addresses and telephone numbers in its texts, and
+    in its id, which its asker may have chosen. Sessions and keys keep their names: one deletes by them."""
+    return replace(
+        event,
+        id=masked(event.id),
+        prompt=None if event.prompt is None else masked(event.prompt),
+        output=None if event.output is None else masked(event.output),
+    )
