@@ -8,6 +8,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -132,9 +134,8 @@ class Recorder:
     def flush(self, seconds: float) -> bool:
         """Wait until all that was taken in so far is settled, but no longer than this; whether it is."""
         with self._changed:
-            settled = self._submitted - self._open
             aim = self._submitted
-            return self._changed.wait_for(lambda: self._submitted - self._open >= aim, seconds) or settled >= aim
+            return self._changed.wait_for(lambda: self._submitted - self._open >= aim, seconds)
 
     def close(self, seconds: float) -> int:
         """Write what waits, in so many seconds at most, and take no more; how many events were lost in all."""
@@ -149,10 +150,9 @@ class Recorder:
             self._open = 0
             lost = self._dropped + self._failed
         if self._tally is not None:
-            try:
-                self.store.forget(self._tally.writer)
-            except BowerbirdError:
-                log.debug("the count of written events stays in the store")
+            if not self._failed:  # a store that says no is not asked again: its count does no harm there
+                with suppress(BowerbirdError):
+                    self.store.forget(self._tally.writer)
             self._tally.end()
             self._tally = None
         return lost
@@ -181,11 +181,7 @@ class Recorder:
             return [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
 
     def _write(self, batch: list[tuple[Mapping[str, Any], int]]) -> None:
-        events: list[Event] = []
-        try:
-            events = [self._event(fields) for fields, _ in batch]
-        except Exception as error:  # a fault of ours: it must not end the thread
-            log.error("%d events could not be made: %s", len(batch), type(error).__name__)
+        events = [event for event in (self._event(fields) for fields, _ in batch) if event is not None]
         written, tries = False, 0
         while events and not written:
             try:
@@ -204,25 +200,32 @@ class Recorder:
                 break
             else:
                 written = True
-        self._settle(batch, written)
+        self._settle(batch, len(events) if written else 0)
 
-    def _event(self, fields: Mapping[str, Any]) -> Event:
-        event = Event(**fields)
-        return masked_event(event) if self._mask else event
+    def _event(self, fields: Mapping[str, Any]) -> Event | None:
+        """The event as it is written; None of what is none, for nothing may end this thread."""
+        try:
+            event = Event(**fields)
+            if not self.wants_text(event.id):
+                event = replace(event, prompt=None, output=None)
+            return masked_event(event) if self._mask else event
+        except Exception as error:
+            self._tell("wrong", f"what was to be recorded is no event: {type(error).__name__}")
+            return None
 
     def _progress(self, count: int) -> Progress | None:
-        return None if self._tally is None else Progress(self._tally.writer, self._written + count)
+        tally = self._tally
+        return None if tally is None else Progress(tally.writer, self._written + count)
 
-    def _settle(self, batch: list[tuple[Mapping[str, Any], int]], written: bool) -> None:
+    def _settle(self, batch: list[tuple[Mapping[str, Any], int]], written: int) -> None:
         with self._changed:
             if self._abandoned:
                 return  # they were counted as lost
             self._open -= len(batch)
             self._open_bytes -= sum(size for _, size in batch)
-            if written:
-                self._written += len(batch)
-            else:
-                self._failed += len(batch)
+            self._written += written
+            if written < len(batch):
+                self._failed += len(batch) - written
                 self._note()
             dropped = self._dropped
             self._changed.notify_all()
@@ -261,10 +264,11 @@ class Recorder:
 
     def _note(self) -> None:
         """Keep the counts for whoever comes after a kill."""
-        if self._tally is None:
+        tally = self._tally
+        if tally is None:
             return
         try:
-            self._tally.note(self._submitted, self._failed)
+            tally.note(self._submitted, self._failed)
         except OSError:
             if "tally" not in self._told:  # from any thread: twice at most
                 self._told.add("tally")

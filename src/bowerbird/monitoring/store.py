@@ -19,6 +19,8 @@ from bowerbird.monitoring.events import Event
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Engine
 
+    from bowerbird.monitoring.database import Place
+
 FILE = "events.sqlite"
 """In the workspace, unless another store is named."""
 PAGE = 1_000
@@ -34,6 +36,22 @@ class Progress:
     writer: str
     written: int
     """In all, those that it is written with included."""
+
+
+def checked_place(given: str | Path) -> Place:
+    """The place that a path of an SQLite file, or an SQLAlchemy URL, names.
+
+    Raises:
+        UsageError: it is neither.
+        MissingExtra: SQLAlchemy is not installed.
+    """
+    try:
+        import sqlalchemy  # noqa: F401 (the modules of the database are made of it)
+    except ImportError as error:
+        raise MissingExtra("recording events", "monitor", instead="serve with --events off") from error
+    from bowerbird.monitoring.database import place_of
+
+    return place_of(given)
 
 
 class EventStore:
@@ -56,13 +74,7 @@ class EventStore:
     """
 
     def __init__(self, place: str | Path, *, create: bool = True, timeout_seconds: float = 5.0):
-        try:
-            import sqlalchemy  # noqa: F401 (the two modules below are made of it)
-        except ImportError as error:
-            raise MissingExtra("recorded events", "monitor") from error
-        from bowerbird.monitoring import database
-
-        self.place = database.place_of(place)
+        self.place = checked_place(place)
         self._timeout_seconds = timeout_seconds
         self._turn = threading.Lock()
         self._engine = self._opened(create)

@@ -51,7 +51,8 @@ class Tally:
         Raises:
             OSError: the file cannot be written; the counts before stay.
         """
-        os.pwrite(self._handle, _COUNTS.pack(submitted, given_up), 0)
+        os.lseek(self._handle, 0, os.SEEK_SET)
+        os.write(self._handle, _COUNTS.pack(submitted, given_up))
 
     def end(self) -> None:
         """All is told: nothing is left for the next process to say."""
@@ -100,4 +101,4 @@ def left_behind(folder: Path, key: str) -> Iterator[list[Left]]:
 
 
 def _lock_of(path: Path) -> FileLock:
-    return FileLock(f"{path}.lock", blocking=False, mode=0o600)
+    return FileLock(f"{path}.lock", blocking=False, thread_local=False, mode=0o600)

@@ -150,4 +150,6 @@ def _reasons(ends: Iterable[FinishReason | None]) -> str:
 
 
 def _text(parts: Sequence[str]) -> str:
-    return JOINT.join(parts)[:MOST_CHARACTERS]
+    """Joined, and cut between words: half an address would not be known as one when it is masked."""
+    text = JOINT.join(parts)
+    return text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS].rpartition(" ")[0]
