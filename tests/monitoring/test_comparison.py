@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import comb
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,8 @@ from tests.untrained_bundles import text_model
 
 from bowerbird import lifecycle
 from bowerbird.kinds.loaded import Model
-from bowerbird.kinds.text import held_out_bits
-from bowerbird.monitoring.comparison import Comparison, compare, fisher, prompt_bits
+from bowerbird.kinds.surprise import surprises
+from bowerbird.monitoring.comparison import Comparison, compare, fisher
 from bowerbird.monitoring.events import Event
 from bowerbird.monitoring.feedback import Verdict
 from bowerbird.monitoring.policy import Policy
@@ -137,7 +136,7 @@ def test_other_arms_digests_and_times_are_left_out(models: tuple[Model, Model]) 
 def test_prompts_that_it_expects_worse_tell_against_it(models: tuple[Model, Model]) -> None:
     live, other = models
     texts = [f"the lark was under the {word} stone" for word in "abcdefghijklmnopqrstuvwxy"]
-    bits = [prompt_bits(model, texts).sum() for model in models]
+    bits = [sum(spent.bits[-1] for spent in surprises(model, texts)) for model in models]
     worse, fine = (other, live) if bits[1] > bits[0] else (live, other)
     pair = fine, worse
     rollout = trial(pair)
@@ -156,18 +155,6 @@ def test_prompts_that_it_expects_worse_tell_against_it(models: tuple[Model, Mode
     seen = compare(trial((worse, fine)), [replace(event, digest={fine.digest: worse.digest, worse.digest: fine.digest}[event.digest])
                    for event in found], [], strict, live=worse, challenger=fine, now=1000.0 + 2 * HOUR)  # fmt: skip
     assert seen.finding == "not worse"
-
-
-def test_prompt_bits_are_what_an_evaluation_counts(tiny_run: Path, tiny_dataset: Path) -> None:
-    from bowerbird.data.dataset import Dataset
-    from bowerbird.data.markers import plain
-
-    model, dataset = lifecycle.load(tiny_run), Dataset.open(tiny_dataset)
-    texts = [plain(dataset.text("test", index)) for index in range(len(dataset.documents("test")))]
-    bits, _ = held_out_bits(model, dataset, "test", 1 << 20)
-    # An evaluation pays for the end of each document too, which a prompt does not have.
-    assert 0 < prompt_bits(model, texts).sum() < bits.sum()
-    assert prompt_bits(model, texts).sum() == pytest.approx(sum(prompt_bits(model, [text])[0] for text in texts), rel=1e-5)
 
 
 def test_a_challenger_that_is_as_good_is_rarely_found_worse(models: tuple[Model, Model]) -> None:

@@ -14,15 +14,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bowerbird.data.codecs.codec import DOCUMENT_TOKEN
-from bowerbird.data.markers import DOCUMENT, ROLES, plain, turn
 from bowerbird.evaluation.bootstrap import resampled_ratios
 from bowerbird.evaluation.shares import wilson
 from bowerbird.kinds.loaded import Model
-from bowerbird.learning.next_token import token_nats
-from bowerbird.models.rnn import RNN
+from bowerbird.kinds.surprise import surprises
 from bowerbird.monitoring.events import Event
 from bowerbird.monitoring.feedback import Verdict
 from bowerbird.monitoring.policy import Policy
@@ -34,7 +30,6 @@ MOST_PROMPT_CHARACTERS = 2_000
 LOOKS = 100
 """Among which the chance of a false alarm is shared out before a trial has seen enough."""
 _FEWEST_PROMPTS = 20
-_ROWS = 32
 
 Finding = Literal["too little", "worse", "not worse"]
 
@@ -168,24 +163,6 @@ def _choices(of: int, count: int) -> float:
     return math.lgamma(of + 1) - math.lgamma(count + 1) - math.lgamma(of - count + 1)
 
 
-def prompt_bits(model: Model, texts: Sequence[str]) -> NDArray[np.float64]:
-    """(texts,) bits that a model of text spends on each prompt, read as the server reads it."""
-    sequences = []
-    for text in texts:
-        words = model.normaliser(text)
-        if model.structure == "chat":
-            words = turn("user", plain(words)) + ROLES["assistant"]
-        sequences.append(model.codec.encode(DOCUMENT + words).astype(np.int64))
-    assert all(sequence[0] == DOCUMENT_TOKEN for sequence in sequences)
-    order = sorted(range(len(sequences)), key=lambda one: len(sequences[one]))
-    bits = np.zeros(len(sequences))
-    for start in range(0, len(order), _ROWS):
-        some = order[start : start + _ROWS]
-        for one, nats in zip(some, token_nats(cast(RNN, model.network), [sequences[one] for one in some]), strict=True):
-            bits[one] = nats.sum() / math.log(2)
-    return bits
-
-
 def _arm(events: Sequence[Event], verdicts: Sequence[Verdict]) -> Arm:
     failed = sum(event.status >= 500 for event in events)
     seconds = [event.seconds for event in events if event.status < 400]
@@ -202,7 +179,7 @@ def _arm(events: Sequence[Event], verdicts: Sequence[Verdict]) -> Arm:
 
 def _prompts(events: Iterable[Event]) -> list[str]:
     """Distinct prompts, the first of them: who sends one again and again has one voice."""
-    texts = {event.prompt[:MOST_PROMPT_CHARACTERS]: None for event in events if event.prompt}
+    texts = {event.prompt[:MOST_PROMPT_CHARACTERS]: None for event in events if (event.prompt or "").strip()}
     return list(texts)[:MOST_PROMPTS]
 
 
@@ -211,8 +188,10 @@ def _expected(
 ) -> tuple[dict[str, Any], float]:
     """How well both expect the prompts, and the share of resamples in which the challenger is better than the margin
     allows it to be worse: the smaller, the surer the harm."""
-    sizes = np.array([len(text.encode("utf-8", "replace")) for text in texts], np.float64)
-    old, new = prompt_bits(live, texts), prompt_bits(challenger, texts)
+    spent = [surprises(model, texts) for model in (live, challenger)]
+    # Fine-tuning keeps the codec, so both pay for the same bytes.
+    sizes = np.array([one.size for one in spent[0]])
+    old, new = (np.array([one.bits[-1] if one.size else 0.0 for one in found]) for found in spent)
     base = float(old.sum() / sizes.sum())
     difference = resampled_ratios(new - old, sizes, seed)[:, 0]
     low, high = (float(end) for end in np.nanpercentile(difference, [2.5, 97.5]))

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from bowerbird.base.errors import DataError
 from bowerbird.base.files import whole_folder
-from bowerbird.data.markers import plain
+from bowerbird.data.markers import ROLES, plain
 from bowerbird.evaluation.shares import wilson
 
 FILE = "feedback.jsonl"
@@ -36,6 +36,7 @@ class Verdict:
     owner: str
     """The id of the caller's key; empty without keys."""
     prompt: str
+    """Of a chat, the user's last words."""
     text: str
     """What the model gave."""
     rating: float | None
@@ -43,6 +44,8 @@ class Verdict:
     comment: str | None = None
     correction: str | None = None
     """What it should have given."""
+    turns: tuple[tuple[str, str], ...] = ()
+    """Of a chat, the (role, words) that the answer was to."""
 
     @property
     def approved(self) -> str | None:
@@ -150,10 +153,14 @@ def export(verdicts: Iterable[Verdict], folder: Path, *, chat: bool = False) -> 
 
 def _row(verdict: Verdict, words: str, chat: bool) -> dict[str, Any]:
     prompt, words = plain(verdict.prompt), plain(words)
+    before = verdict.turns or (("user", prompt),)
     content: dict[str, Any]
     if chat:
         content = {
-            "messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": words}]
+            "messages": [
+                *({"role": role, "content": plain(said)} for role, said in before),
+                {"role": "assistant", "content": words},
+            ]
         }
     else:
         content = {"text": prompt + words}
@@ -173,6 +180,7 @@ def _verdict(line: str) -> Verdict | None:
     try:
         row = json.loads(line)
         rating = row["rating"]
+        turns = _turns(row["prompt"])
         return Verdict(
             id=str(row["id"]),
             time=float(row["time"]),
@@ -180,14 +188,28 @@ def _verdict(line: str) -> Verdict | None:
             digest=_text(row["digest"]),
             answer=_text(row["origin"]),
             owner=str(row["owner"] or ""),
-            prompt=_text(row["prompt"]) or "",
+            prompt=turns[-1][1] if turns else _text(row["prompt"]) or "",
             text=_text(row["text"]) or "",
             rating=None if rating is None else float(rating),
             comment=_text(row["comment"]),
             correction=_text(row["correction"]),
+            turns=turns,
         )
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _turns(prompt: Any) -> tuple[tuple[str, str], ...]:
+    """The messages of a chat; none where the prompt is a text.
+
+    Raises:
+        ValueError, KeyError, TypeError: they are none.
+    """
+    if not isinstance(prompt, list):
+        return ()
+    if not {turn["role"] for turn in prompt} <= ROLES.keys():
+        raise ValueError("nobody speaks so")
+    return tuple((str(turn["role"]), str(turn["content"])) for turn in prompt)
 
 
 def _text(value: Any) -> str | None:

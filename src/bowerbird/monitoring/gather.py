@@ -99,7 +99,11 @@ def _of_feedback(
             yield Rejected(source, "what the answer was to is not known")
             continue
         prompt, words = plain(verdict.prompt), plain(verdict.approved)
-        content = turn("user", prompt) + turn("assistant", words) if chat else prompt + words
+        content = prompt + words
+        if chat:
+            before = verdict.turns or (("user", prompt),)
+            content = "".join(turn(role, plain(said)) for role, said in before)
+            content += turn("assistant", words)
         yield Document(content, source, verdict.origin, verdict.owner, chat)
 
 

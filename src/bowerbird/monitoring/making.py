@@ -77,7 +77,7 @@ class Making:
         self._tell(f"fine-tuning version {self.version.version}")
         run = self._finetuned(new, listener)
         self._tell("judging both versions on old and new data")
-        gates = self._judged(run, new)
+        gates = self._judged(run)
         if all(gate.passed for gate in gates):
             return self._published(run.path, gates)
         return self._refused(gates)
@@ -120,19 +120,20 @@ class Making:
             workspace=self.space,
         )
 
-    def _judged(self, run: Run, new: Dataset) -> list[Gate]:
+    def _judged(self, run: Run) -> list[Gate]:
         """Both versions on what is held out of old and new data, and what the gates say to it."""
         policy = self.wanted.config.policy
         challenger = lifecycle.load(run.path, workspace=self.space)
         bundle = challenger.bundle.path
         public = self._sign(bundle)
         names = ["old data"] if len(self.old) == 1 else [f"old data {at + 1}" for at in range(len(self.old))]
+        # New data first: its report goes into the run, and so into the scores of the version, and what is normal for
+        # it becomes what `monitor` compares the new version's traffic with.
+        on_new = self._report(challenger, run.dataset(), run.path / "report")
         on_old = [
             self._report(challenger, dataset, self.work / name.replace(" ", "-"))
             for name, dataset in zip(names, self.old, strict=True)
         ]
-        # The report on the new data goes into the run, and so into the scores of the version.
-        on_new = self._report(challenger, new, run.path / "report")
         self._numbers["challenger"] = {"digest": challenger.digest, "run": str(run.path)}
         self._numbers["scores"] = {
             name: main_row(report) for name, report in zip([*names, "new data"], [*on_old, on_new], strict=True)
