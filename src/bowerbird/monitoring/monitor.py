@@ -95,7 +95,7 @@ def monitor(
     stream = [kept[event.number] for event in events[_skipped(found.digest, events, store, since, config) :]]
     for number in kept.keys() - {event.number for event in (*first, *events)}:
         del kept[number]
-    normal = _Normals(reference, [kept[event.number] for event in first], config.against)
+    normal = Normals(reference, [kept[event.number] for event in first], config.against)
     windows = list(looked_at(stream, normal, config))
     changes = changes_of(stream, windows, normal, found.kind.name, config)
     notes += _told(events, windows, config)
@@ -118,7 +118,7 @@ def monitor(
     )
 
 
-class _Normals:
+class Normals:
     """What is normal, by statistic."""
 
     def __init__(self, reference: Reference | None, first: Sequence[Observed], against: str):
