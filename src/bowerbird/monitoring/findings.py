@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from bowerbird.data.cleaning.mask import build
-from bowerbird.data.cleaning.step import CleanConfig
-from bowerbird.data.item import Item, Rejected
-from bowerbird.data.normaliser import Normaliser
+from bowerbird.data.cleaning.mask import masked
 from bowerbird.evaluation.evidence import Floats
 from bowerbird.evaluation.traits import cut
 from bowerbird.monitoring.change import Placed, Tested, change_point, class_test, holm, number_test, placed
@@ -216,9 +213,3 @@ def _examples(
             kept.append(text)
     return tuple(kept)
 
-
-def masked(text: str) -> str:
-    """A text without e-mail addresses, web addresses and telephone numbers."""
-    step = build(CleanConfig(mask=("url", "email", "phone")), Normaliser())
-    found = step(Item(text, "")) if step is not None else Item(text, "")
-    return "" if isinstance(found, Rejected) else str(found.content)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from bowerbird.base.config import Config
-from bowerbird.base.errors import BowerbirdError, CorruptFile
+from bowerbird.base.errors import BowerbirdError
 from bowerbird.evaluation.reference import Reference, read_reference
 from bowerbird.monitoring import feedback
 from bowerbird.monitoring.events import Event
@@ -92,8 +92,10 @@ def monitor(
     events = list(_traffic(newest))[::-1]
     kept: Seen = {} if seen is None else seen
     _measure([*first, *events], found, reference, _training(found, space, reference), kept)
-    stream = [kept[event.number] for event in events]
-    normal = _Normals(reference, [kept[event.number] for event in first], config.against)
+    stream = [kept[event.number] for event in events[_skipped(found.digest, events, store, since, config) :]]
+    for number in kept.keys() - {event.number for event in (*first, *events)}:
+        del kept[number]
+    normal = Normals(reference, [kept[event.number] for event in first], config.against)
     windows = list(looked_at(stream, normal, config))
     changes = changes_of(stream, windows, normal, found.kind.name, config)
     notes += _told(events, windows, config)
@@ -116,7 +118,7 @@ def monitor(
     )
 
 
-class _Normals:
+class Normals:
     """What is normal, by statistic."""
 
     def __init__(self, reference: Reference | None, first: Sequence[Observed], against: str):
@@ -152,6 +154,16 @@ class _Normals:
 def _traffic(events: Iterator[Event]) -> Iterator[Event]:
     """Without copies of requests that were answered by another version."""
     return (event for event in events if event.arm != SHADOW)
+
+
+def _skipped(
+    digest: str, events: Sequence[Event], store: EventStore, since: float | None, config: MonitorConfig
+) -> int:
+    """How many of the oldest are left out, so that windows are cut at the same places at every look."""
+    if since is not None:
+        return 0
+    older = sum(store.counts((), digest=digest).values()) - len(events)
+    return -older % config.window
 
 
 def _measure(
@@ -192,7 +204,7 @@ def _training(model: Model, space: Workspace, reference: Reference | None) -> Da
         return None
     try:
         found = own_dataset(model, space)
-    except (BowerbirdError, CorruptFile):
+    except BowerbirdError:
         return None
     return found if found.digest == model.bundle.manifest["lineage"].get("dataset") else None
 

@@ -71,8 +71,8 @@ class Window:
         return {
             "first": self.first,
             "last": self.last,
-            "began": moment(self.began),
-            "ended": moment(self.ended),
+            "began": stamp(self.began),
+            "ended": stamp(self.ended),
             "requests": self.requests,
             "callers": self.callers,
             "tests": tests,
@@ -134,11 +134,11 @@ class Change:
             "effect": self.effect,
             "interval": list(self.interval),
             "p": self.p,
-            "since": moment(self.since),
+            "since": stamp(self.since),
             "since_number": self.since_number,
             "from_start": self.from_start,
             "requests": self.requests,
-            "until": None if self.until is None else moment(self.until),
+            "until": None if self.until is None else stamp(self.until),
             "ongoing": self.ongoing,
             "class": self.name or None,
             "examples": list(self.examples),
@@ -180,7 +180,7 @@ class Traffic:
             codes=dict(Counter(event.code for event in events if event.code).most_common()),
             prompt_tokens=sum(event.prompt_tokens for event in events),
             completion_tokens=sum(event.completion_tokens for event in events),
-            days=tuple((moment(day * _DAY)[:10], days[day], failed[day]) for day in sorted(days)),
+            days=tuple((stamp(day * _DAY)[:10], days[day], failed[day]) for day in sorted(days)),
             versions={name: counts.get((digest,), 0) for digest, name in versions.items()},
         )
 
@@ -236,7 +236,7 @@ class MonitorReport:
         if ongoing:
             first = min(ongoing, key=lambda change: change.since_number)
             more = f", and {len(ongoing) - 1} more" if len(ongoing) > 1 else ""
-            return f"traffic has moved since {moment(first.since)}: {ongoing[0].words}{more}"
+            return f"traffic has moved since {stamp(first.since)}: {ongoing[0].words}{more}"
         if self.verdict == "too little data":
             return "too little data to say whether traffic has moved"
         past = f"; {len(self.changes)} changes came and went" if self.changes else ""
@@ -259,11 +259,11 @@ class MonitorReport:
             "reference": self.reference,
             "level": self.level.to_json(),
             "notes": list(self.notes),
-            "created": moment(self.created),
-            "since": None if self.since is None else moment(self.since),
+            "created": stamp(self.created),
+            "since": None if self.since is None else stamp(self.since),
         }
 
 
-def moment(seconds: float) -> str:
+def stamp(seconds: float) -> str:
     """Unix seconds as UTC in ISO 8601."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -77,8 +77,8 @@ def make_reference(model: Model, dataset: Dataset, samples: Any = ()) -> Referen
     alphabet = Alphabet.of(dataset.pieces("train"))
     return replace(
         found,
-        prompts=_texts(_passages(dataset, split), alphabet, model=model),
-        outputs=_texts(_pieces(samples), alphabet, training=dataset) if made else None,
+        prompts=measured_texts(_passages(dataset, split), alphabet, model=model),
+        outputs=measured_texts(_pieces(samples), alphabet, training=dataset) if made else None,
         alphabet=alphabet.counts,
     )
 
@@ -127,7 +127,7 @@ def novelties(texts: Sequence[str], training: Dataset) -> list[NDArray[np.bool_]
     return [~flags for flags in found.covered()]
 
 
-def _texts(
+def measured_texts(
     passages: Passages, alphabet: Alphabet, *, model: Model | None = None, training: Dataset | None = None
 ) -> Measured:
     """Passages with their surprise to a model, where one is given, and their novelty beside a training text."""

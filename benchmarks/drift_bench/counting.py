@@ -1,0 +1,150 @@
+"""False alarms where nothing changed, and requests until the alarm where something did."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from drift_bench.traffic import Said, events, stream
+
+from bowerbird.evaluation.reference import PASSAGES, Reference
+from bowerbird.evaluation.shares import wilson
+from bowerbird.evaluation.traits import Alphabet
+from bowerbird.kinds.loaded import Model
+from bowerbird.monitoring.findings import changes_of, looked_at
+from bowerbird.monitoring.monitor import MonitorConfig, Normals
+from bowerbird.monitoring.report import Window
+from bowerbird.monitoring.window import Observed, observe
+from bowerbird.runs.reference import measured_texts
+
+
+def reference_of(pool: Sequence[Said], model: Model, alphabet: Alphabet, seed: int) -> Reference:
+    """A reference of prompts of these documents, as `evaluate` makes it: one of each, or more where they are few."""
+    rng = random.Random(seed)
+    by_document: dict[str, list[str]] = {}
+    for one in pool:
+        by_document.setdefault(one.document, []).append(one.text)
+    documents = rng.sample(sorted(by_document), min(len(by_document), PASSAGES))
+    each = -(-PASSAGES // len(documents))
+    passages = [
+        (number, text)
+        for number, document in enumerate(documents)
+        for text in rng.sample(by_document[document], min(each, len(by_document[document])))
+    ]
+    prompts = measured_texts(passages, alphabet, model=model)
+    return Reference(model.digest, "text", "", "held out", prompts=prompts, alphabet=alphabet.counts)
+
+
+def without_change(
+    pool: Sequence[Said],
+    model: Model,
+    alphabet: Alphabet,
+    config: MonitorConfig,
+    windows: int,
+    replicates: int,
+    callers: bool,
+) -> dict[str, Any]:
+    """Windows of one half of the documents beside a reference of the other, halved anew each time.
+
+    Args:
+        callers: whether it is known which requests are of one document; else each counts as a caller of its own.
+    """
+    any_alarm, alarms, small, total = 0, 0, 0, 0
+    by_statistic: Counter[str] = Counter()
+    for replicate in range(replicates):
+        ours, theirs = halves(pool, replicate)
+        normal = reference_of(theirs, model, alphabet, replicate)
+        stretch = list(stream(ours, windows * config.window, replicate))
+        found = tested(watched(stretch, model, normal, callers), normal, config)
+        alarms += sum(bool(window.alarms) for window in found)
+        any_alarm += any(window.alarms for window in found)
+        small += sum(min(window.corrected.values(), default=1.0) <= 0.05 for window in found)
+        by_statistic.update(name for window in found for name in window.alarms)
+        total += len(found)
+    ends = wilson(any_alarm, replicates)
+    return {
+        "windows": total,
+        "replicates": replicates,
+        "callers_known": callers,
+        "windows_with_alarm": alarms,
+        "level_in_windows": config.looks,
+        "level": config.alpha,
+        "stretches_with_any_alarm": any_alarm,
+        "share": any_alarm / replicates,
+        "interval": list(ends) if ends else None,
+        "windows_below_0.05_corrected": small / max(total, 1),
+        "alarms_by_statistic": dict(by_statistic),
+    }
+
+
+def until_alarm(
+    before: Sequence[Said],
+    after: Sequence[Said],
+    model: Model,
+    reference: Reference,
+    config: MonitorConfig,
+    share: float,
+    tries: int,
+    most: int,
+) -> dict[str, Any]:
+    """How many requests pass from a switch until the alarm, where a share of them is of the new kind."""
+    waits: list[int] = []
+    missed = []
+    first_told: Counter[str] = Counter()
+    for at in range(tries):
+        rng = random.Random(at)
+        quiet = 3 * config.window + rng.randrange(config.window)
+        old = list(stream(before, quiet + most, at))
+        new = list(stream(after, most, 1000 + at))
+        mixed = old[:quiet] + [
+            one if rng.random() < share else other for one, other in zip(new, old[quiet:], strict=True)
+        ]
+        seen = watched(mixed, model, reference, True)
+        normals = Normals(reference, [], "reference")
+        found = list(looked_at(seen, normals, config))
+        told = next((at for at, one in enumerate(found) if one.alarms and one.last > quiet), None)
+        if told is None:
+            continue
+        waits.append(found[told].last - quiet)
+        known = (told + 1) * config.window
+        changes = changes_of(seen[:known], found[: told + 1], normals, "text", config)
+        first_told[changes[0].statistic] += 1
+        missed.append(changes[0].since_number - quiet - 1)
+    return {
+        "window": config.window,
+        "share": share,
+        "tries": tries,
+        "alarms": len(waits),
+        "requests_until_alarm": _spread(waits),
+        "change_dated_off_by": _spread(missed),
+        "surest_statistic": dict(first_told.most_common()),
+    }
+
+
+def halves(pool: Sequence[Said], seed: int) -> tuple[list[Said], list[Said]]:
+    """The prompts of one half of the documents, and of the other."""
+    documents = sorted({one.document for one in pool})
+    ours = set(random.Random(seed).sample(documents, len(documents) // 2))
+    return [one for one in pool if one.document in ours], [one for one in pool if one.document not in ours]
+
+
+def watched(said: Sequence[Said], model: Model, normal: Reference, callers: bool) -> list[Observed]:
+    made = events(said, model.name, model.digest)
+    if not callers:
+        from dataclasses import replace
+
+        made = [replace(event, session="") for event in made]
+    return observe(made, model, normal)
+
+
+def tested(seen: Sequence[Observed], normal: Reference, config: MonitorConfig) -> list[Window]:
+    return list(looked_at(seen, Normals(normal, [], "reference"), config))
+
+
+def _spread(numbers: Sequence[int]) -> dict[str, float] | None:
+    if not numbers:
+        return None
+    return {"median": statistics.median(numbers), "least": min(numbers), "most": max(numbers)}
