@@ -231,8 +231,7 @@ def run(given: list[str]) -> int:
     with EventStore(path, create=False) as store:
         kept = [event for event in store.read(texts_only=True) if event.status == 200 and event.output]
         size = store.size_bytes()
-    first = min((event.time for event in kept if event.settings["max_tokens"] == bench.tokens), default=0.0)
-    warmed = sum(event.time < first for event in kept)
+    warmed = sum(event.settings["max_tokens"] != bench.tokens for event in kept)
     verdict = judge(turns, counts, len(kept), warmed)
     verdict.figures |= {"events": len(kept), "bytes_an_event": size / max(1, len(kept)), "streams": options.streams}
     verdict.notes.append(f"{size / max(1, len(kept)):,.0f} bytes an event")

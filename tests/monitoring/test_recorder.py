@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.monitoring.recording_child import CHILD
 
 from bowerbird.base.errors import StorageError
 from bowerbird.monitoring import recorder as module
@@ -326,23 +327,6 @@ def test_one_that_lives_is_not_taken_for_dead(recording: Any, tmp_path: Path) ->
     stuck.record(fields(1))
     assert recording(tallies=tmp_path / "recorders").lost_before == 0
     assert stuck.close(WAIT) == 0
-
-
-CHILD = """
-import sys
-from bowerbird.monitoring import recorder
-from bowerbird.monitoring.recorder import Recorder
-from bowerbird.monitoring.store import EventStore
-recorder.FLUSH_SECONDS = 0.02
-made = Recorder(EventStore(sys.argv[1]), tallies=sys.argv[2] and __import__("pathlib").Path(sys.argv[2]))
-number = 0
-while True:
-    made.record({"id": f"cmpl-{number}", "time": 0.0, "model": "m", "digest": "d", "kind": "text", "path": "/v1",
-                 "prompt": "x" * 300, "output": "y" * 300})
-    number += 1
-    if number % 100 == 0:
-        print(number, flush=True)
-"""
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are of POSIX systems")
