@@ -204,12 +204,10 @@ def test_what_is_no_event_costs_no_others(recording: Any, store: EventStore, cap
     recorder = recording()
     recorder.record(fields(1))
     recorder.record({"id": "x"})
-    recorder.record(fields(2, settings=3, prompt=None))
     recorder.record(fields(3))
-    assert recorder.flush(WAIT)
-    assert recorder.close(WAIT) == sum(recorder.counts()[name] for name in ("dropped", "failed"))
-    assert recorder.counts()["failed"] >= 1
-    assert recorder.wants_text("x")
+    assert recorder.close(WAIT) == 1
+    assert recorder.counts() == {"written": 2, "dropped": 0, "failed": 1}
+    assert ids(store.read()) == ["cmpl-1", "cmpl-3"]
     assert any("is no event" in record.message for record in caplog.records)
 
 
@@ -330,7 +328,7 @@ def test_one_that_lives_is_not_taken_for_dead(recording: Any, tmp_path: Path) ->
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are of POSIX systems")
-@pytest.mark.parametrize("enough", [300, 2_000, 7_000])
+@pytest.mark.parametrize("enough", [300, 5_000, 40_000])
 def test_after_a_kill_in_mid_write_the_next_says_exactly_how_many_were_lost(
     tmp_path: Path, enough: int, caplog: pytest.LogCaptureFixture
 ) -> None:
