@@ -195,10 +195,11 @@ def _check(wanted: Wanted, *, stop: bool, watch: bool, dry_run: bool) -> None:
 def _store(place: str | None, workspace: Workspace) -> EventStore | None:
     """Where events are; None where none were recorded yet."""
     from bowerbird.base.errors import NotFound
-    from bowerbird.monitoring.store import FILE, EventStore
+    from bowerbird.cli.events import place_of
+    from bowerbird.monitoring.store import EventStore
 
     try:
-        return EventStore(place or workspace.root / FILE, create=False)
+        return EventStore(place_of(place, workspace), create=False)
     except NotFound:
         if place is not None:
             raise
