@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.conftest import Ran
+from tests.untrained_bundles import text_model
 
 from bowerbird import lifecycle
 from bowerbird.base.errors import BowerbirdError, NotFound, Refused, UsageError
@@ -304,12 +305,26 @@ def test_an_undecided_trial_ends(trial: Workspace) -> None:
     assert "undecided" in decision.why
 
 
-def test_a_trial_against_what_is_no_longer_live_ends(trial: Workspace, letters: Path) -> None:
-    lifecycle.promote("poems", 2)
+def test_a_trial_against_what_is_no_longer_live_ends(trial: Workspace, tmp_path: Path) -> None:
+    lifecycle.publish(text_model(tmp_path / "third"), "poems", alias="live")
     decision = decide("poems", trial, None, consent=Consent(by_policy=True), policy=POLICY)
     assert decision.decision == "rolled back"
     assert "went live meanwhile" in decision.why
+    assert live(trial) == 3
+
+
+def test_a_challenger_that_was_promoted_by_hand_is_on_trial_no_longer(trial: Workspace) -> None:
+    lifecycle.promote("poems", 2)
+    assert decide("poems", trial, None, consent=Consent()).decision == "promoted"
+    assert read_rollout(trial.root, "poems") is None
     assert live(trial) == 2
+
+
+def test_a_name_without_a_live_version_is_not_updated(tiny_run: Path, letters: Path) -> None:
+    lifecycle.publish(tiny_run, "poems")
+    with pytest.raises(NotFound, match="live"):
+        update(wanted(letters), Workspace())
+    assert len(lifecycle.versions("poems")) == 1
 
 
 def test_a_trial_is_stopped_by_hand_even_if_its_record_is_damaged(trial: Workspace) -> None:

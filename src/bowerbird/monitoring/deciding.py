@@ -16,6 +16,7 @@ from bowerbird.monitoring.policy import POLICY, Policy
 from bowerbird.monitoring.store import EventStore
 from bowerbird.monitoring.making import CHALLENGER
 from bowerbird.monitoring.wanted import held_update, live_version
+from bowerbird.store.registry.naming import LIVE
 from bowerbird.store.rollout import Rollout, end_rollout, read_rollout
 from bowerbird.workspace import Workspace
 
@@ -64,6 +65,11 @@ def decide(
                 f"nothing is on trial under `{name}`", hint=f"make a challenger: bowerbird update {name} --data FOLDER"
             )
         live, version = live_version(name, space)
+        if version.digest == rollout.digest:
+            end_rollout(space.root, name)
+            decision = Decision(name, "promoted", f"version {version.version} went live already")
+            note(space.root, decision)
+            return decision
         if version.digest != rollout.live_digest:
             why = f"version {version.version} went live meanwhile, and it was tried against {rollout.live_version}"
             return _taken_back(rollout, space, why, {})
@@ -118,7 +124,7 @@ def _decision(
 def _taken_back(rollout: Rollout, space: Workspace, why: str, numbers: dict[str, Any]) -> Decision:
     """End the trial; the alias of the challenger goes to the live version, and the registry's log says why."""
     end_rollout(space.root, rollout.name)
-    live = space.registry.find(rollout.name)
+    live = space.registry.find(rollout.name, LIVE)
     lifecycle.promote(
         rollout.name,
         live.version,

@@ -54,7 +54,7 @@ def not_worse(report: Report, policy: Policy, on: str) -> Gate:
         return Gate(name, False, f"{on} could not be judged: {_nothing(row)}")
     allowed = policy.margin * abs(row["b"])
     numbers = {**_told(row), "margin": policy.margin, "allowed": allowed}
-    change = f"{row['a']:.4f} against {row['b']:.4f} {in_words(row['unit'])} ({row['value'] / row['b']:+.2%})"
+    change = f"{row['a']:.4f} against {row['b']:.4f} {in_words(row['unit'])} ({_share(row["value"], row["b"]):+.2%})"
     if row["interval"] is None:
         if report.kind != "image":
             return Gate(name, False, f"too little of {on} is held out to tell: {change}", numbers)
@@ -62,7 +62,7 @@ def not_worse(report: Report, policy: Policy, on: str) -> Gate:
         return Gate(name, held, f"{change}; not tested, {policy.margin:.0%} worse is allowed", numbers)
     worst = row["interval"][1]
     held = worst <= allowed
-    why = f"{change}; at worst {worst / row['b']:+.2%} (95 %), and {policy.margin:.0%} is allowed"
+    why = f"{change}; at worst {_share(worst, row["b"]):+.2%} (95 %), and {policy.margin:.0%} is allowed"
     return Gate(name, held, why, numbers)
 
 
@@ -92,7 +92,9 @@ def no_less_novel(on_old: Sequence[Report], on_new: Report, policy: Policy) -> G
     """
     name, score = "no less novel", _COPIES[on_new.kind]
     lower = score == "copied_share"
-    before, numbers, worst = None, {}, None
+    before: float | None = None
+    numbers: dict[str, Any] = {}
+    worst: tuple[str, float, float] | None = None
     for report in on_old:
         row = next((row for row in report.comparison or () if row["name"] == score), None)
         if row is not None and row["b"] is not None:
@@ -151,6 +153,10 @@ def safe_files(challenger: Path, live: Path, public_key: Path | None) -> Gate:
                 return Gate(name, False, f"the signature of {what} does not hold: {error.what}", numbers)
     said = "signed as the live version is" if signed else "not signed, nor is the live version"
     return Gate(name, True, f"{len(files)} files agree with {MANIFEST}, none can hold code; {said}", numbers)
+
+
+def _share(change: float, of: float) -> float:
+    return change / of if of else 0.0
 
 
 def main_row(report: Report) -> Mapping[str, Any] | None:

@@ -19,7 +19,7 @@ from bowerbird.kinds.loaded import Model
 from bowerbird.monitoring.decisions import Decision, decisions
 from bowerbird.monitoring.domains import joined
 from bowerbird.monitoring.gates import Gate, better, main_row, no_less_novel, not_worse, safe_files
-from bowerbird.monitoring.sieve import LEDGER, Gathered
+from bowerbird.monitoring.sieve import Gathered
 from bowerbird.monitoring.wanted import Wanted, gathered_for, live_version, of_version, old_data, too_little
 from bowerbird.store import signing
 from bowerbird.store.rollout import Rollout, write_rollout
@@ -59,7 +59,7 @@ class Making:
         try:
             return self._decision(listener, skip_known)
         except BaseException:
-            if not any((self.work / name).exists() for name in ("run", LEDGER)):
+            if not any((self.work / name).exists() for name in ("run", "dataset")):
                 shutil.rmtree(self.work, ignore_errors=True)  # it failed before anything was made
             raise
 

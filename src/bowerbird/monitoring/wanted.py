@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bowerbird import lifecycle
-from bowerbird.base.errors import DataError, UsageError
+from bowerbird.base.errors import DataError, NotFound, UsageError
 from bowerbird.base.files import held, private_folder
 from bowerbird.data.dataset import Dataset
 from bowerbird.data.markers import plain
@@ -20,6 +20,7 @@ from bowerbird.monitoring.domains import essences, learnt_from
 from bowerbird.monitoring.gather import gather
 from bowerbird.monitoring.sieve import Gathered, essence
 from bowerbird.monitoring.update_config import UPDATE_CONFIG, UpdateConfig
+from bowerbird.store.registry.naming import LIVE
 from bowerbird.store.registry.version import Version
 from bowerbird.store.rollout import Mode
 from bowerbird.workspace import Workspace
@@ -78,9 +79,14 @@ def live_version(name: str, space: Workspace) -> tuple[Model, Version]:
     """What is live under a name.
 
     Raises:
-        NotFound: nothing is published under it.
+        NotFound: nothing is: without the alias, a new version would be what the bare name means at once.
     """
-    version = space.registry.find(name)
+    try:
+        version = space.registry.find(name, LIVE)
+    except NotFound:
+        newest = space.registry.find(name)  # raises where nothing is published at all
+        hint = f"bowerbird promote {name}"
+        raise NotFound(f"no version of `{name}` is live", hint=hint) from None
     return lifecycle.load(f"{name}@{version.version}", workspace=space), version
 
 
