@@ -54,7 +54,7 @@ def not_worse(report: Report, policy: Policy, on: str) -> Gate:
         return Gate(name, False, f"{on} could not be judged: {_nothing(row)}")
     allowed = policy.margin * abs(row["b"])
     numbers = {**_told(row), "margin": policy.margin, "allowed": allowed}
-    change = f"{row['a']:.4f} against {row['b']:.4f} {in_words(row['unit'])} ({_share(row["value"], row["b"]):+.2%})"
+    change = f"{row['a']:.4f} against {row['b']:.4f} {in_words(row['unit'])} ({_share(row['value'], row['b']):+.2%})"
     if row["interval"] is None:
         if report.kind != "image":
             return Gate(name, False, f"too little of {on} is held out to tell: {change}", numbers)
@@ -62,7 +62,7 @@ def not_worse(report: Report, policy: Policy, on: str) -> Gate:
         return Gate(name, held, f"{change}; not tested, {policy.margin:.0%} worse is allowed", numbers)
     worst = row["interval"][1]
     held = worst <= allowed
-    why = f"{change}; at worst {_share(worst, row["b"]):+.2%} (95 %), and {policy.margin:.0%} is allowed"
+    why = f"{change}; at worst {_share(worst, row['b']):+.2%} (95 %), and {policy.margin:.0%} is allowed"
     return Gate(name, held, why, numbers)
 
 
