@@ -72,8 +72,8 @@ class Comparison:
     tests: Mapping[str, float]
     """By what was looked at: the chance of so much harm, or more, in a challenger that is as good."""
     prompts: Mapping[str, Any] | None
-    """Bits per byte of the prompts under both: `challenger, live, value` (their difference), `interval, n`. None: too few
-    are recorded, or the models are not of text."""
+    """Bits per byte of the prompts under both: `challenger, live, value` (their difference), `interval, n`. None: too
+    few are recorded, or the models are not of text."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -230,9 +230,11 @@ def _worse(tests: Mapping[str, float], alpha: float) -> str:
 def _said(what: str, old: Arm, new: Arm, prompts: Mapping[str, Any] | None) -> str:
     told = []
     if "failures" in what:
-        told.append(f"{new.failed:,} of {new.requests:,} requests failed, of the live version's {old.failed:,} of {old.requests:,}")
+        counts = f"of the live version's {old.failed:,} of {old.requests:,}"
+        told.append(f"{new.failed:,} of {new.requests:,} requests failed, {counts}")
     if "verdicts" in what:
-        told.append(f"{new.down:,} of {new.up + new.down:,} verdicts are bad, of the live version's {old.down:,} of {old.up + old.down:,}")
+        counts = f"of the live version's {old.down:,} of {old.up + old.down:,}"
+        told.append(f"{new.down:,} of {new.up + new.down:,} verdicts are bad, {counts}")
     if "prompts" in what and prompts is not None:
         told.append(f"prompts take {prompts['challenger']:.3f} bits per byte, the live version's {prompts['live']:.3f}")
     return "; ".join(told)

@@ -53,7 +53,7 @@ def plan(wanted: Wanted, space: Workspace) -> Decision:
     mixed = f", {wanted.config.mix:.0%} of each batch from old data" if live.kind.name != "image" and old else ""
     after = "live at once" if wanted.now and wanted.mode is None else f"on trial ({wanted.mode or 'shadow'})"
     if not old:
-        after = f"refused, for what version {version.version} learnt from is not known here (--old DATASET), else {after}"
+        after = f"refused, for what it learnt from is not known here (name it: --old DATASET); else {after}"
     why = f"version {version.version} would be fine-tuned for {budget}{mixed}; if all gates let it through: {after}"
     return Decision(wanted.name, "planned", why, numbers)
 

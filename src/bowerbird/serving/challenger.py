@@ -1,4 +1,4 @@
-"""A challenger beside a live model: which requests it gets while it is on trial, and who looks when that begins or ends.
+"""A challenger beside a live model: which requests it gets while on trial, and who sees when that begins and ends.
 
 A trial is begun by `bowerbird update`, which writes it into the workspace; every server there sees it within seconds.
 """
@@ -63,7 +63,10 @@ class Trial:
 
 
 class Challengers:
-    """The trials of a server, by the id of the live model. Reading takes no lock: it is a new mapping at each change."""
+    """The trials of a server, by the id of the live model.
+
+    Reading takes no lock: the mapping is a new one at each change.
+    """
 
     def __init__(self) -> None:
         self.trials: Mapping[str, Trial] = {}
