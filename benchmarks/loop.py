@@ -92,7 +92,17 @@ def main(given: Sequence[str]) -> int:
         chosen = [part for setting in asked.set for part in ("--set", setting)]
         began = time.monotonic()
         told["update"] = bowerbird(
-            *("update", NAME, "--data", chats, "--minutes", asked.update_minutes, "--seed", asked.seed, "--yes"),
+            *(
+                "update",
+                NAME,
+                "--data",
+                chats,
+                "--minutes",
+                asked.update_minutes,
+                "--seed",
+                asked.seed,
+                "--yes",
+            ),
             *chosen,
             may_fail=True,
         )
@@ -118,7 +128,9 @@ def claims(told: dict[str, Any]) -> dict[str, bool]:
     return {
         "no alarm on what it learnt": told["before"]["verdict"] != "moved",
         "an alarm on the new domain": told["alarm_after"] is not None,
-        "better on the new domain beyond chance": gates.get("better on the new data", {}).get("passed", False),
+        "better on the new domain beyond chance": gates.get("better on the new data", {}).get(
+            "passed", False
+        ),
         "not worse on the old by more than 2 %": gates.get("not worse on old data", {}).get("passed", False),
         "promoted, rolled back, promoted again": moves[-3:]
         == [("promote", "live"), ("rollback", "live"), ("promote", "live")]
@@ -151,7 +163,18 @@ def bowerbird(*arguments: object, may_fail: bool = False) -> dict[str, Any]:
 @contextmanager
 def serving(reference: str) -> Iterator[str]:
     """A server of a name, with full events; its address."""
-    line = [sys.executable, "-m", "bowerbird", "serve", reference, "--port", "0", "--events", "full", "--json"]
+    line = [
+        sys.executable,
+        "-m",
+        "bowerbird",
+        "serve",
+        reference,
+        "--port",
+        "0",
+        "--events",
+        "full",
+        "--json",
+    ]
     server = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
@@ -227,7 +250,9 @@ def written(folder: Path, documents: Sequence[str], most_bytes: int) -> Path:
 
 def spread(documents: Sequence[str], count: int) -> list[str]:
     """So many prompts from all over the documents: where a line begins, and up to `PROMPT` characters of it."""
-    lines = [line.strip()[:PROMPT] for text in documents for line in text.split("\n") if len(line.strip()) > 20]
+    lines = [
+        line.strip()[:PROMPT] for text in documents for line in text.split("\n") if len(line.strip()) > 20
+    ]
     step = max(len(lines) / count, 1e-9)
     return [lines[int(at * step) % len(lines)] for at in range(count)]
 

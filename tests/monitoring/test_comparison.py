@@ -79,8 +79,17 @@ def votes(digest: str, up: int, down: int) -> list[Verdict]:
     ]
 
 
-def compared(models: tuple[Model, Model], *, hours: float = 2.0, mode: str = "share", live: Any = (100, 0), new: Any = (100, 0),
-             live_votes: Any = (0, 0), new_votes: Any = (0, 0), policy: Policy = POLICY) -> Comparison:  # fmt: skip
+def compared(
+    models: tuple[Model, Model],
+    *,
+    hours: float = 2.0,
+    mode: str = "share",
+    live: Any = (100, 0),
+    new: Any = (100, 0),
+    live_votes: Any = (0, 0),
+    new_votes: Any = (0, 0),
+    policy: Policy = POLICY,
+) -> Comparison:
     rollout = trial(models, mode)
     arm = "shadow" if mode == "shadow" else "challenger"
     found = [*events(rollout.live_digest, "live", *live), *events(rollout.digest, arm, *new)]
@@ -152,8 +161,10 @@ def test_prompts_that_it_expects_worse_tell_against_it(models: tuple[Model, Mode
     assert seen.prompts["n"] == len(texts)
     assert seen.prompts["value"] > 0
     assert seen.finding == "worse"
-    seen = compare(trial((worse, fine)), [replace(event, digest={fine.digest: worse.digest, worse.digest: fine.digest}[event.digest])
-                   for event in found], [], strict, live=worse, challenger=fine, now=1000.0 + 2 * HOUR)  # fmt: skip
+    other_way = {fine.digest: worse.digest, worse.digest: fine.digest}
+    found = [replace(event, digest=other_way[event.digest]) for event in found]
+    rollout = trial((worse, fine))
+    seen = compare(rollout, found, [], strict, live=worse, challenger=fine, now=1000.0 + 2 * HOUR)
     assert seen.finding == "not worse"
 
 

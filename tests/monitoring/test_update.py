@@ -1,4 +1,4 @@
-"""The whole loop: new data, gates, a trial, and a promotion or its taking back, each decision logged with its numbers."""
+"""The whole loop: new data, gates, a trial, a promotion or its taking back, each decision logged with its numbers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,21 @@ from bowerbird.store.signing import new_key, sign
 from bowerbird.workspace import Workspace
 
 LITTLE = {"judge": {"samples": 2, "length": 60}, "finetune": {"patience": None}}
-LETTERS = "quick brown foxes jump over lazy dogs while zebras vex the quiet wharf judge big".split()
+LETTERS = [
+    "quick",
+    "brown",
+    "foxes",
+    "jump",
+    "over",
+    "lazy",
+    "dogs",
+    "while",
+    "zebras",
+    "vex",
+    "quiet",
+    "wharf",
+    "judge",
+]
 HOUR = 3600.0
 
 
@@ -56,7 +70,13 @@ def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def wanted(*sources: Path, **changes: Any) -> Wanted:
     config = UpdateConfig.model_validate({**LITTLE, **changes.pop("config", {})})
-    return Wanted("poems", sources=[str(source) for source in sources], steps=changes.pop("steps", 60), config=config, **changes)
+    return Wanted(
+        "poems",
+        sources=[str(source) for source in sources],
+        steps=changes.pop("steps", 60),
+        config=config,
+        **changes,
+    )
 
 
 def live(space: Workspace) -> int:
@@ -68,7 +88,10 @@ def traffic(space: Workspace, live_count: int, new_count: int, failed: int = 0) 
     trial = read_rollout(space.root, "poems")
     assert trial is not None
     store = EventStore(space.root / FILE)
-    for digest, arm, count in ((trial.live_digest, "live", live_count), (trial.digest, trial.mode, new_count)):
+    for digest, arm, count in (
+        (trial.live_digest, "live", live_count),
+        (trial.digest, trial.mode, new_count),
+    ):
         store.add(
             Event(
                 id=f"{arm}-{number}",
@@ -92,7 +115,9 @@ def now(space: Workspace, hours: float) -> float:
     return trial.since + hours * HOUR
 
 
-def test_a_better_version_goes_on_trial_and_nothing_becomes_live_by_itself(space: Workspace, letters: Path) -> None:
+def test_a_better_version_goes_on_trial_and_nothing_becomes_live_by_itself(
+    space: Workspace, letters: Path
+) -> None:
     decision = update(wanted(letters), space)
     assert decision.decision == "on trial", decision.why
     told = json.loads(json.dumps(decision.to_json(), allow_nan=False))
@@ -120,7 +145,9 @@ def test_a_better_version_goes_on_trial_and_nothing_becomes_live_by_itself(space
         update(wanted(letters), space)
 
 
-def test_a_person_s_yes_promotes_and_the_next_update_knows_both_data(space: Workspace, letters: Path, tmp_path: Path) -> None:
+def test_a_person_s_yes_promotes_and_the_next_update_knows_both_data(
+    space: Workspace, letters: Path, tmp_path: Path
+) -> None:
     assert update(wanted(letters, now=True), space).decision == "promoted"
     assert live(space) == 2
     assert read_rollout(space.root, "poems") is None
@@ -159,11 +186,17 @@ def test_a_poisoned_batch_is_held_and_the_reasons_are_told(space: Workspace, tmp
     folder.mkdir(parents=True)
     lines = []
     for number in range(10_000):
-        lines.append(_said(number, "mallory", correction="Buy at once, buy at once, buy at once!" + "!" * (number % 7)))
+        lines.append(
+            _said(number, "mallory", correction="Buy at once, buy at once, buy at once!" + "!" * (number % 7))
+        )
     for number in range(50):
-        lines.append(_said(20_000 + number, "trent", correction=f"darn {random.Random(number).random()} " + "x" * 300))
+        lines.append(
+            _said(20_000 + number, "trent", correction=f"darn {random.Random(number).random()} " + "x" * 300)
+        )
     for number in range(50):
-        lines.append(_said(30_000 + number, "trudy", correction=f"reach jane{number}@example.org {'ab' * number}"))
+        lines.append(
+            _said(30_000 + number, "trudy", correction=f"reach jane{number}@example.org {'ab' * number}")
+        )
     (folder / "poems.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     decision = update(wanted(feedback=True, config={"gather": {"block": str(blocked)}}), space)
     assert decision.decision == "refused"
@@ -172,7 +205,11 @@ def test_a_poisoned_batch_is_held_and_the_reasons_are_told(space: Workspace, tmp
     assert refused["blocked"] == 50
     assert "9,999 the same as another" in decision.why
     assert "50 blocked" in decision.why
-    kept = "".join(path.read_text(errors="replace") for path in space.root.rglob("*") if path.is_file() and path.suffix == ".jsonl" and path.parent != folder)
+    kept = "".join(
+        path.read_text(errors="replace")
+        for path in space.root.rglob("*")
+        if path.is_file() and path.suffix == ".jsonl" and path.parent != folder
+    )
     assert "jane" not in kept
     assert "Buy at once" not in kept
     assert live(space) == 1
@@ -195,7 +232,9 @@ def _said(number: int, owner: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def test_without_the_old_data_there_is_no_passing(space: Workspace, letters: Path, tiny_dataset: Path) -> None:
+def test_without_the_old_data_there_is_no_passing(
+    space: Workspace, letters: Path, tiny_dataset: Path
+) -> None:
     (space.root / "datasets.json").unlink()
     decision = update(wanted(letters), space)
     assert decision.decision == "refused"
@@ -384,7 +423,9 @@ def test_a_watch_without_events_waits_and_what_fails_is_tried_again(
 FEW = ["--steps", "60", "--set", "judge.samples=2", "--set", "judge.length=60"]
 
 
-def test_the_command_line_goes_round_the_loop(space: Workspace, letters: Path, bowerbird: Callable[..., Ran], tmp_path: Path) -> None:
+def test_the_command_line_goes_round_the_loop(
+    space: Workspace, letters: Path, bowerbird: Callable[..., Ran], tmp_path: Path
+) -> None:
     ran = bowerbird("update", "poems", "--data", letters, "--dry-run", *FEW)
     assert ran.code == 0, ran.err
     assert "40 documents" in ran.out
@@ -406,7 +447,9 @@ def test_the_command_line_goes_round_the_loop(space: Workspace, letters: Path, b
     assert bowerbird("update", "poems").code == 4
 
 
-def test_a_gate_that_holds_ends_with_5_and_one_json_object(space: Workspace, letters: Path, bowerbird: Callable[..., Ran]) -> None:
+def test_a_gate_that_holds_ends_with_5_and_one_json_object(
+    space: Workspace, letters: Path, bowerbird: Callable[..., Ran]
+) -> None:
     held = ["--set", "policy.least_gain=5"]
     ran = bowerbird("update", "poems", "--data", letters, "--json", *held, *FEW)
     assert ran.code == 5
@@ -432,7 +475,12 @@ def test_a_gate_that_holds_ends_with_5_and_one_json_object(space: Workspace, let
     ids=lambda value: " ".join(value) if isinstance(value, list) else value,
 )
 def test_wrong_usage_is_told(
-    arguments: list[str], said: str, space: Workspace, letters: Path, bowerbird: Callable[..., Ran], tmp_path: Path
+    arguments: list[str],
+    said: str,
+    space: Workspace,
+    letters: Path,
+    bowerbird: Callable[..., Ran],
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "policy.yaml").write_text("margin: 0.1\n")
     (tmp_path / "bad.yaml").write_text("margins: 0.1\n")

@@ -1,4 +1,4 @@
-"""A challenger beside a live model: who gets which, sessions stay, shadows cost nobody, and a trial begins and ends live."""
+"""A challenger beside a live model: who gets which, sessions stay, shadows cost nobody, trials begin and end live."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ class Server:
         self.space = Workspace()
         self.sink = Kept()
         sessions = SessionStore(None)
-        self.app = create_app({LIVE: lifecycle.load(LIVE)}, sink=self.sink, sessions=sessions, feedback=folder / "feedback")
+        self.app = create_app(
+            {LIVE: lifecycle.load(LIVE)}, sink=self.sink, sessions=sessions, feedback=folder / "feedback"
+        )
         self.engine: Engine = self.app.state.engine
         ends.callback(self.engine.close, 0.0)
         self.served = self.app.state.served
@@ -129,7 +131,12 @@ def test_a_trial_begins_changes_and_ends_while_the_server_runs(server: Server) -
     end_rollout(server.space.root, "poems")
     assert server.watch.look() == [LIVE]
     assert server.answered_by() == short(server.old.digest)
-    assert [record["arm"] for record in server.sink.records if record["arm"] != "shadow"] == ["", "challenger", "live", ""]
+    assert [record["arm"] for record in server.sink.records if record["arm"] != "shadow"] == [
+        "",
+        "challenger",
+        "live",
+        "",
+    ]
 
 
 def test_a_share_is_by_caller_and_each_answer_is_its_model_s_own(server: Server) -> None:
@@ -142,9 +149,14 @@ def test_a_share_is_by_caller_and_each_answer_is_its_model_s_own(server: Server)
     assert 60 < arms.count("challenger") < 140
     found = [server.answered_by(seed=3) for _ in range(40)]
     assert set(found) == {short(server.old.digest), short(server.new.digest)}
-    own = {short(model.digest): model.generate(prompt="the lark", length=30, seed=5)[0].text for model in (live, trial.model)}
+    own = {
+        short(model.digest): model.generate(prompt="the lark", length=30, seed=5)[0].text
+        for model in (live, trial.model)
+    }
     for _ in range(10):
-        answer = server.post("/v1/completions", prompt="the lark", max_tokens=30, seed=5, temperature=0.8).json()
+        answer = server.post(
+            "/v1/completions", prompt="the lark", max_tokens=30, seed=5, temperature=0.8
+        ).json()
         assert answer["choices"][0]["text"] == own[answer["system_fingerprint"][3:]]
 
 
@@ -166,7 +178,7 @@ def test_a_session_stays_with_whom_it_began(server: Server) -> None:
 def test_verdicts_tell_of_the_model_that_answered(server: Server) -> None:
     server.begin("share")
     answer = server.post("/v1/completions", prompt="the lark", max_tokens=4).json()
-    server.post("/v1/feedback", id=answer["id"], rating="up", **{"model": None})
+    server.post("/v1/feedback", id=answer["id"], rating="up", model=None)
     assert server.new.digest in (server.served.feedback.folder / "poems@live.jsonl").read_text()
 
 
@@ -188,7 +200,9 @@ def test_a_shadow_answers_nobody_and_its_answer_goes_to_the_events(server: Serve
 
 def test_streams_are_shadowed_and_sessions_are_not(server: Server) -> None:
     server.begin("shadow")
-    assert server.post("/v1/completions", prompt="a", max_tokens=8, stream=True).text.endswith("data: [DONE]\n\n")
+    assert server.post("/v1/completions", prompt="a", max_tokens=8, stream=True).text.endswith(
+        "data: [DONE]\n\n"
+    )
     until(lambda: len(server.sink.of("shadow")) == 1)
     assert server.sink.of("shadow")[0]["output"]
     server.answered_by(session="one")
@@ -217,7 +231,9 @@ def test_a_busy_engine_makes_no_shadows(server: Server, monkeypatch: pytest.Monk
     assert server.sink.of("shadow") == []
 
 
-def test_a_challenger_that_fails_costs_the_live_model_nothing(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_challenger_that_fails_costs_the_live_model_nothing(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.begin("shadow")
     challenger = server.served.challengers.trials[LIVE].model
     monkeypatch.setattr(challenger, "normaliser", _broken)
@@ -252,14 +268,18 @@ def _jobs(model: Model, length: int) -> Any:
     return jobs_of(model, model.request(prompt="a", length=length, seed=0))
 
 
-def test_a_challenger_that_cannot_be_loaded_is_told_once(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_challenger_that_cannot_be_loaded_is_told_once(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
     tried: list[str] = []
 
     def load(reference: str) -> Model:
         tried.append(reference)
         raise DataError("it is not signed")
 
-    watch = ChallengerWatch(server.engine, server.served.challengers, {LIVE: LIVE, "poems@1": "poems@1"}, load)
+    watch = ChallengerWatch(
+        server.engine, server.served.challengers, {LIVE: LIVE, "poems@1": "poems@1"}, load
+    )
     server.begin("share")
     server.served.challengers.take_away(LIVE)
     assert watch.look() == watch.look() == []

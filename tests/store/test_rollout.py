@@ -37,7 +37,13 @@ def test_it_is_read_as_it_was_written_until_it_ends(tmp_path: Path) -> None:
 def test_a_damaged_record_says_how_to_go_on(tmp_path: Path) -> None:
     write_rollout(tmp_path, rollout())
     path = tmp_path / "rollouts" / "poems.json"
-    for content in ("{", "[]", '{"format": 1}', '{"format": 9}', path.read_text().replace('"share": 0.25', '"share": 7')):
+    for content in (
+        "{",
+        "[]",
+        '{"format": 1}',
+        '{"format": 9}',
+        path.read_text().replace('"share": 0.25', '"share": 7'),
+    ):
         path.write_text(content)
         with pytest.raises(CorruptFile):
             read_rollout(tmp_path, "poems")

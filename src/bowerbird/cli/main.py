@@ -39,7 +39,19 @@ def build_app() -> App:
         config=Env("BOWERBIRD_", command=False),
         version_flags=("--version",),
     )
-    for module in (demo, making, judging, keeping, porting, securing, serving, keys, events, monitoring, updating):
+    for module in (
+        demo,
+        making,
+        judging,
+        keeping,
+        porting,
+        securing,
+        serving,
+        keys,
+        events,
+        monitoring,
+        updating,
+    ):
         module.add(app)
     for place, name in enumerate(list(app)):  # listed in the order of a model's life, not of the alphabet
         if not name.startswith("-"):

@@ -49,8 +49,8 @@ def update(
     exit code is 5 and the reasons are told. It is then on trial: servers of this workspace give it copies of requests
     (--mode shadow) or a share of callers (--mode share). Called again without new data, it compares the two. Nothing
     becomes live without --yes, which promotes now unless harm was found, or a --policy, which waits until the trial has
-    shown what it wants. Every decision is in the promotion log (bowerbird versions NAME --log), and with all its numbers
-    in updates/NAME.jsonl in the workspace.
+    shown what it wants. Every decision is in the promotion log (bowerbird versions NAME --log), and with all its
+    numbers in updates/NAME.jsonl in the workspace.
 
     Parameters
     ----------
@@ -260,7 +260,9 @@ def _lines(told: dict[str, Any]) -> list[str]:
         lines.append(told["why"])
     elif told["decision"] == "on trial":
         rollout = told["rollout"]
-        lines.append(f"version {rollout['version']} is on trial beside version {rollout['live_version']} ({rollout['mode']})")
+        lines.append(
+            f"version {rollout['version']} is on trial beside version {rollout['live_version']} ({rollout['mode']})"
+        )
     if compared := told.get("comparison"):
         for arm in ("live", "challenger"):
             one = compared[arm]

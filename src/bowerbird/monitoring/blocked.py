@@ -41,7 +41,9 @@ class Patterns:
                 found.append((number, re.compile(wanted, re.IGNORECASE)))
             except re.error as error:
                 raise UsageError(
-                    f"line {number} is no regular expression: {error}", where=path, hint="put \\ before . ? * + ( ) [ ]"
+                    f"line {number} is no regular expression: {error}",
+                    where=path,
+                    hint="put \\ before . ? * + ( ) [ ]",
                 ) from error
         return cls(path, tuple(found))
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 
-def over(sizes: Sequence[int], groups: Mapping[str, Sequence[int]], shares: Mapping[str, float]) -> dict[int, str]:
+def over(
+    sizes: Sequence[int], groups: Mapping[str, Sequence[int]], shares: Mapping[str, float]
+) -> dict[int, str]:
     """Document -> the group over whose share it is, for all that have to go.
 
     A group is cut until it has at most its share of what is left, whatever other groups lose meanwhile: of two
@@ -25,7 +27,9 @@ def over(sizes: Sequence[int], groups: Mapping[str, Sequence[int]], shares: Mapp
         for one in members:
             of.setdefault(one, []).append(name)
     while True:
-        excess = {name: sums[name] - shares[name] * total for name in sums if sums[name] > shares[name] * total}
+        excess = {
+            name: sums[name] - shares[name] * total for name in sums if sums[name] > shares[name] * total
+        }
         if not excess:
             return gone
         worst = max(excess, key=lambda name: (excess[name], name))

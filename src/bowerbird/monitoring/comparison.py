@@ -136,7 +136,9 @@ def compare(
         finding, why = "too little", few
     else:
         finding = "not worse"
-        why = f"no harm in {new.requests:,} requests over {hours:.1f} hours: " + _said("failures", old, new, prompts)
+        why = f"no harm in {new.requests:,} requests over {hours:.1f} hours: " + _said(
+            "failures", old, new, prompts
+        )
         if prompts is not None:
             why += f"; {_said('prompts', old, new, prompts)}"
     return Comparison(old, new, hours, cast(Finding, finding), why, tests, prompts)
@@ -236,5 +238,7 @@ def _said(what: str, old: Arm, new: Arm, prompts: Mapping[str, Any] | None) -> s
         counts = f"of the live version's {old.down:,} of {old.up + old.down:,}"
         told.append(f"{new.down:,} of {new.up + new.down:,} verdicts are bad, {counts}")
     if "prompts" in what and prompts is not None:
-        told.append(f"prompts take {prompts['challenger']:.3f} bits per byte, the live version's {prompts['live']:.3f}")
+        told.append(
+            f"prompts take {prompts['challenger']:.3f} bits per byte, the live version's {prompts['live']:.3f}"
+        )
     return "; ".join(told)

@@ -12,9 +12,9 @@ from bowerbird.monitoring import feedback as verdicts_in
 from bowerbird.monitoring.comparison import Comparison, compare
 from bowerbird.monitoring.decisions import Decision, note
 from bowerbird.monitoring.events import Event
+from bowerbird.monitoring.making import CHALLENGER
 from bowerbird.monitoring.policy import POLICY, Policy
 from bowerbird.monitoring.store import EventStore
-from bowerbird.monitoring.making import CHALLENGER
 from bowerbird.monitoring.wanted import held_update, live_version
 from bowerbird.store.registry.naming import LIVE
 from bowerbird.store.rollout import Rollout, end_rollout, read_rollout
@@ -62,7 +62,8 @@ def decide(
         rollout = read_rollout(space.root, name)
         if rollout is None:
             raise NotFound(
-                f"nothing is on trial under `{name}`", hint=f"make a challenger: bowerbird update {name} --data FOLDER"
+                f"nothing is on trial under `{name}`",
+                hint=f"make a challenger: bowerbird update {name} --data FOLDER",
             )
         live, version = live_version(name, space)
         if version.digest == rollout.digest:
@@ -107,7 +108,9 @@ def _decision(
     if found.finding == "worse":
         if consent.given:
             return _taken_back(rollout, space, found.why, numbers)
-        return Decision(name, "waiting", f"{found.why}; take it back: bowerbird update {name} --stop", numbers)
+        return Decision(
+            name, "waiting", f"{found.why}; take it back: bowerbird update {name} --stop", numbers
+        )
     if consent.by_hand or (consent.by_policy and found.finding == "not worse"):
         said = "by consent" if consent.by_hand else "by policy"
         lifecycle.promote(name, rollout.version, why=f"update, {said}: {found.why}", workspace=space)

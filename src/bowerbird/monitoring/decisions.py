@@ -1,6 +1,6 @@
 """The log of updates of one name: a line for each decision, with all its numbers. Only ever appended to.
 
-    WORKSPACE/updates/NAME.jsonl
+WORKSPACE/updates/NAME.jsonl
 """
 
 from __future__ import annotations

@@ -81,7 +81,9 @@ def better(report: Report, policy: Policy) -> Gate:
         return Gate(name, gain > policy.least_gain, f"{told}; not tested", numbers)
     low = -row["interval"][1]
     held = low > policy.least_gain
-    return Gate(name, held, f"{told}; at least {low:+.4f} (95 %), more than {policy.least_gain:g} is wanted", numbers)
+    return Gate(
+        name, held, f"{told}; at least {low:+.4f} (95 %), more than {policy.least_gain:g} is wanted", numbers
+    )
 
 
 def no_less_novel(on_old: Sequence[Report], on_new: Report, policy: Policy) -> Gate:
@@ -102,7 +104,10 @@ def no_less_novel(on_old: Sequence[Report], on_new: Report, policy: Policy) -> G
             before = copied if before is None else max(before, copied)
     if before is None:
         return Gate(name, False, "it could not be told how much the live version copies")
-    for what, report in [*((f"old data {at}", one) for at, one in enumerate(on_old, 1)), ("the new data", on_new)]:
+    for what, report in [
+        *((f"old data {at}", one) for at, one in enumerate(on_old, 1)),
+        ("the new data", on_new),
+    ]:
         found = next((one for one in report.scores if one.name == score), None)
         if found is None or found.value is None:
             return Gate(name, False, f"it could not be told how much is copied from {what}")
@@ -135,7 +140,10 @@ def safe_files(challenger: Path, live: Path, public_key: Path | None) -> Gate:
         return Gate(name, False, f"the bundle is damaged: {error.what}")
     files = sorted(path for path in challenger.iterdir())
     for path in files:
-        beginning = path.open("rb").read(8) if path.is_file() else b""
+        beginning = b""
+        if path.is_file():
+            with path.open("rb") as file:
+                beginning = file.read(8)
         found = next((what for start, what in _BEGINNINGS.items() if beginning.startswith(start)), None)
         if path.suffix not in _SUFFIXES or found:
             return Gate(name, False, f"{path.name} is {found or 'no file of a bundle'}")

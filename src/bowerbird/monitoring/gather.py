@@ -52,9 +52,15 @@ def gather(
     with Sieve(work, rules, known) as sieve:
         if sources:
             for found in _of_sources(sources, rules.read, notes.append):
-                sieve.take(found)
+                if isinstance(found, Rejected):
+                    sieve.refuse(found.origin, found.reason, "could not be read")
+                else:
+                    sieve.take(found)
         for found in _of_feedback(verdicts, rules, chat):
-            sieve.take(found)
+            if isinstance(found, Rejected):
+                sieve.refuse(found.origin, found.reason)
+            else:
+                sieve.take(found)
         return sieve.finish(folder, notes[:20])
 
 

@@ -136,11 +136,14 @@ class Making:
         ]
         self._numbers["challenger"] = {"digest": challenger.digest, "run": str(run.path)}
         self._numbers["scores"] = {
-            name: main_row(report) for name, report in zip([*names, "new data"], [*on_old, on_new], strict=True)
+            name: main_row(report)
+            for name, report in zip([*names, "new data"], [*on_old, on_new], strict=True)
         }
         gates = [not_worse(report, policy, name) for name, report in zip(names, on_old, strict=True)]
         if not self.old:
-            why = f"what version {self.version.version} learnt from is not known here: name it by --old DATASET"
+            why = (
+                f"what version {self.version.version} learnt from is not known here: name it by --old DATASET"
+            )
             gates.append(Gate("not worse on old data", False, why))
         gates.append(better(on_new, policy))
         if self.old:
@@ -192,7 +195,11 @@ class Making:
         )
         write_rollout(space.root, rollout)
         self._numbers["rollout"] = rollout.model_dump(mode="json")
-        told = "gets copies of requests" if rollout.mode == "shadow" else f"answers {rollout.share:.0%} of callers"
+        told = (
+            "gets copies of requests"
+            if rollout.mode == "shadow"
+            else f"answers {rollout.share:.0%} of callers"
+        )
         return self._decided("on trial", f"version {found.version} {told}; {said}")
 
     def _refused(self, gates: Sequence[Gate]) -> Decision:
@@ -200,7 +207,9 @@ class Making:
         self._numbers["gates"] = [gate.to_json() for gate in gates]
         for name in _DATA:
             shutil.rmtree(self.work / name, ignore_errors=True)
-        return self._decided("refused", "; ".join(f"{gate.name}: {gate.why}" for gate in gates if not gate.passed))
+        return self._decided(
+            "refused", "; ".join(f"{gate.name}: {gate.why}" for gate in gates if not gate.passed)
+        )
 
     def _decided(self, decision: Any, why: str) -> Decision:
         return Decision(self.wanted.name, decision, why, self._numbers)

@@ -6,9 +6,10 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import numpy as np
 from pydantic import Field
@@ -18,7 +19,7 @@ from bowerbird.base.digest import digest_file
 from bowerbird.base.files import private
 from bowerbird.data.cleaning import mask as masking
 from bowerbird.data.cleaning.step import CleanConfig, Step
-from bowerbird.data.item import Item, Rejected
+from bowerbird.data.item import Item
 from bowerbird.data.markers import plain, turns
 from bowerbird.data.near_duplicates import SHORTEST_CHARACTERS, NearDuplicates, Sketch
 from bowerbird.data.normaliser import Normaliser
@@ -113,8 +114,9 @@ class Sieve:
         self._blocked = Patterns.read(rules.block)
         self._mask = _mask() if rules.mask else None
         self._draft_path = work / "documents.draft"
-        self._draft = open(self._draft_path, "w", encoding="utf-8", errors="replace", opener=private)
-        self._ledger = open(work / LEDGER, "w", encoding="utf-8", errors="replace", opener=private)
+        self._files = ExitStack()
+        self._draft = self._open(self._draft_path)
+        self._ledger = self._open(work / LEDGER)
         self._first: dict[bytes, int] = {}
         self._near = NearDuplicates(rules.similarity)
         self._sources: list[str] = []
@@ -129,27 +131,24 @@ class Sieve:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        self._draft.close()
-        self._ledger.close()
+        self._files.close()
         self._draft_path.unlink(missing_ok=True)
 
-    def take(self, found: Document | Rejected) -> None:
-        if isinstance(found, Rejected):
-            self._refuse(found.origin, found.reason, "could not be read")
-            return
+    def take(self, found: Document) -> None:
+        """Keep a document, or say why not."""
         document = self._masked_one(found)
         words = plain(document.content)
         if not words.strip():
-            self._refuse(document.source, "empty")
+            self.refuse(document.source, "empty")
         elif line := self._blocked.match(words):
-            self._refuse(document.source, f"line {line} of {self._blocked.path}", "blocked")
+            self.refuse(document.source, f"line {line} of {self._blocked.path}", "blocked")
         elif self._known(words):
-            self._refuse(document.source, "learnt from before")
+            self.refuse(document.source, "learnt from before")
         else:
             key = essence(words)
             if key in self._first:
                 first = self._sources[self._first[key]]
-                self._refuse(document.source, f"the same as {first}", "the same as another")
+                self.refuse(document.source, f"the same as {first}", "the same as another")
                 return
             self._keep(document, words, key)
 
@@ -169,7 +168,7 @@ class Sieve:
         ):
             for one, line in enumerate(draft):
                 if one in dropped:
-                    self._refuse(self._sources[one], *dropped[one])
+                    self.refuse(self._sources[one], *dropped[one])
                     continue
                 file.write(line)
                 self._note(self._sources[one], "kept", None)
@@ -179,6 +178,9 @@ class Sieve:
         return Gathered(
             folder, documents, total, made, self._masked, dict(self._refused), digest_file(path), notes
         )
+
+    def _open(self, path: Path) -> TextIO:
+        return self._files.enter_context(open(path, "w", encoding="utf-8", errors="replace", opener=private))
 
     def _keep(self, document: Document, words: str, key: bytes) -> None:
         number = len(self._sizes)
@@ -220,7 +222,8 @@ class Sieve:
         self._masked += 1
         return replace(document, content=cleaned.content)
 
-    def _refuse(self, source: str, reason: str, counted: str | None = None) -> None:
+    def refuse(self, source: str, reason: str, counted: str | None = None) -> None:
+        """Leave out what is at a source; `counted` is the reason that it is counted by, where that tells less."""
         self._refused[counted or reason] += 1
         self._note(source, "refused", reason)
 

@@ -50,7 +50,9 @@ def plan(wanted: Wanted, space: Workspace) -> Decision:
     if short := too_little(gathered, wanted.config):
         return Decision(wanted.name, "planned", f"nothing would be learnt: {short}", numbers)
     budget = f"{wanted.steps:,} steps" if wanted.steps else f"{wanted.minutes or 3:g} minutes"
-    mixed = f", {wanted.config.mix:.0%} of each batch from old data" if live.kind.name != "image" and old else ""
+    mixed = (
+        f", {wanted.config.mix:.0%} of each batch from old data" if live.kind.name != "image" and old else ""
+    )
     after = "live at once" if wanted.now and wanted.mode is None else f"on trial ({wanted.mode or 'shadow'})"
     if not old:
         after = f"refused, for what it learnt from is not known here (name it: --old DATASET); else {after}"

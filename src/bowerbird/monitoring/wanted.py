@@ -85,7 +85,7 @@ def live_version(name: str, space: Workspace) -> tuple[Model, Version]:
         version = space.registry.find(name, LIVE)
     except NotFound:
         newest = space.registry.find(name)  # raises where nothing is published at all
-        hint = f"bowerbird promote {name}"
+        hint = f"bowerbird promote {name}@{newest.version}"
         raise NotFound(f"no version of `{name}` is live", hint=hint) from None
     return lifecycle.load(f"{name}@{version.version}", workspace=space), version
 
@@ -116,7 +116,8 @@ def gathered_for(
     if live.kind.name != "text":
         if wanted.feedback:
             raise UsageError(
-                f"feedback is words, and a {live.kind.name} model does not learn from them", hint="give --data"
+                f"feedback is words, and a {live.kind.name} model does not learn from them",
+                hint="give --data",
             )
         return None
     learnt = essences(old)

@@ -36,7 +36,7 @@ class TriedModel(Config):
     version: int
     digest: str
     mode: Literal["shadow", "share"]
-    """`shadow`: it gets copies of requests, and its answers go to the events. `share`: it answers a share of callers."""
+    """`shadow`: it gets copies of requests, and its answers go to the events. `share`: it answers some callers."""
     share: float
     since: float
     """Unix seconds."""

@@ -178,7 +178,9 @@ class Shadow:
         )
 
 
-def gathered_pieces(samples: int) -> tuple[Callable[[Piece], None], Callable[[], tuple[list[str], list[Any], int]]]:
+def gathered_pieces(
+    samples: int,
+) -> tuple[Callable[[Piece], None], Callable[[], tuple[list[str], list[Any], int]]]:
     """Takes the pieces of so many samples, and gives each one's text, why it ended, and the tokens of all."""
     texts: list[list[str]] = [[] for _ in range(samples)]
     ends: list[Any] = [None] * samples
