@@ -66,7 +66,7 @@ class Recorded:
     """What is recorded of each request: nothing; all but texts; of a share of them (--set events.share) the texts
     too; or of all."""
     events_store: str | None = None
-    """An SQLite file, or an SQLAlchemy URL as postgresql://USER@HOST/NAME; by default events.sqlite in the workspace."""
+    """An SQLite file, or an SQLAlchemy URL as postgresql://USER@HOST/NAME; else events.sqlite in the workspace."""
 
 
 WHICH = Which()
@@ -138,16 +138,25 @@ def delete(
         raise UsageError("what is deleted ends at a time, and begins at none", hint="--before 2026-11-27")
     fields = which.fields
     if all(value is None for value in fields.values()):
-        raise UsageError("say which events", hint="--owner KEY_ID, --session NAME, --model NAME or --before DATE")
+        raise UsageError(
+            "say which events", hint="--owner KEY_ID, --session NAME, --model NAME or --before DATE"
+        )
     store = _store(events_store, output)
     count = sum(store.counts((), **fields).values())
     if count and not yes:
-        raise Refused(f"{count:,} events would be deleted for good", where=store.where, hint="add --yes to do it")
-    deleted = store.delete(
-        owner=which.owner, session=which.session, model=which.model, before=fields["until"]
-    ) if count else 0
+        raise Refused(
+            f"{count:,} events would be deleted for good", where=store.where, hint="add --yes to do it"
+        )
+    deleted = (
+        store.delete(owner=which.owner, session=which.session, model=which.model, before=fields["until"])
+        if count
+        else 0
+    )
     show.result(
-        output, {"store": store.where, "deleted": deleted}, [f"deleted {deleted:,} events"], "bowerbird events list"
+        output,
+        {"store": store.where, "deleted": deleted},
+        [f"deleted {deleted:,} events"],
+        "bowerbird events list",
     )
 
 
