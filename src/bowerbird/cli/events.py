@@ -94,9 +94,10 @@ def list_(
     events_store
         Where events are, if not in the workspace: a file or a URL.
     """
+    fields = which.fields
     store = _store(events_store, output)
-    counted = store.counts(("model", "status"), **which.fields)
-    found = list(store.read(**which.fields, limit=limit, newest_first=True))
+    counted = store.counts(("model", "status"), **fields)
+    found = list(store.read(**fields, limit=limit, newest_first=True))
     told = {
         "store": store.where,
         "bytes": store.size_bytes(),
@@ -183,10 +184,11 @@ def export(
     """
     from bowerbird.base.files import whole_file
 
+    fields = which.fields
     store = _store(events_store, output)
     count = 0
     with whole_file(out) as file:
-        for event in store.read(**which.fields, texts_only=texts_only):
+        for event in store.read(**fields, texts_only=texts_only):
             file.write((json.dumps(_told(event, True), ensure_ascii=False) + "\n").encode())
             count += 1
     show.result(output, {"path": str(out), "events": count}, [f"{count:,} events in {out}"])
