@@ -34,7 +34,9 @@ def store(workspace: Path) -> Iterator[EventStore]:
     with EventStore(workspace / FILE) as store:
         store.add(
             [
-                event(1, owner="k1", session="tea", prompt="the sea", output="and [bold]more", prompt_tokens=7),
+                event(
+                    1, owner="k1", session="tea", prompt="the sea", output="and [bold]more", prompt_tokens=7
+                ),
                 event(2, owner="k2", status=504, code="timeout"),
                 event(3, model="songs", owner="k1"),
             ]

@@ -55,8 +55,9 @@ async def made_whole(request: Request, served: Served, form: Any, ask: Any) -> R
         return left()
     if trial is not None and served.shadow is not None and trial.is_copied():
         served.shadow.offer(_copy(request, served, body, trial.model, ask))
-    request.state.tokens = (asked.prompt_tokens, made[2])
-    return reply(await asyncio.to_thread(asked.whole, *made))
+    texts, ends, tokens = made
+    request.state.tokens = (asked.prompt_tokens, tokens)
+    return reply(await asyncio.to_thread(asked.whole, texts, ends, tokens))
 
 
 def _copy(request: Request, served: Served, body: Any, challenger: Model, ask: Any) -> Copy:
