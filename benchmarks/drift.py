@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from drift_bench.counting import reference_of, until_alarm, without_change
-from drift_bench.traffic import Said, of_dataset, of_folder
+from drift_bench.traffic import Said, of_catalogues, of_dataset, of_folder
 
 import bowerbird as bb
 from bowerbird.data.dataset import Dataset
@@ -33,6 +33,8 @@ from bowerbird.workspace import Workspace
 
 YEARS = {"old": (1790, 1865), "new": (1981, 2100)}
 """Of the speeches: those that a model learns, and those that traffic switches to."""
+LANGUAGES = {"de": "German", "fr": "French"}
+"""Whose translations are looked for on this machine."""
 HELD_OUT = ("split.valid=0.2", "split.test=0.2", "clean.near_duplicates=false")
 
 
@@ -119,7 +121,8 @@ def _others(base: str, folders: Sequence[Path]) -> list[tuple[str, list[Said]]]:
     """What traffic switches to."""
     found = [(folder.name, of_folder(folder)) for folder in folders]
     newer = [one for path in speeches(*YEARS["new"]) for one in of_folder(path)]
-    return [("speeches since 1981", newer), *found]
+    languages = [(f"program messages in {name}", of_catalogues(code)) for code, name in LANGUAGES.items()]
+    return [("speeches since 1981", newer), *((name, said) for name, said in languages if said), *found]
 
 
 if __name__ == "__main__":
