@@ -145,7 +145,7 @@ def _engine(place: Place, timeout_seconds: float) -> Engine:
     arguments: dict[str, Any] = {}
     if place.path is not None:
         arguments = {"timeout": timeout_seconds, "check_same_thread": False}
-    elif place.url.get_driver_name() == "psycopg":
+    elif _driver(place) == "psycopg":
         arguments = {"connect_timeout": max(1, round(timeout_seconds))}
     try:
         engine = create_engine(
@@ -156,7 +156,7 @@ def _engine(place: Place, timeout_seconds: float) -> Engine:
             f"there is no database called `{place.url.drivername}`", hint="postgresql://..., or a file"
         ) from error
     except ImportError as error:
-        if place.url.get_driver_name() == "psycopg":
+        if _driver(place) == "psycopg":
             raise MissingExtra("an event store in PostgreSQL", "postgres") from error
         raise UsageError(
             f"the driver of `{place.url.drivername}` is not installed", hint=str(error)
@@ -169,6 +169,10 @@ def _engine(place: Place, timeout_seconds: float) -> Engine:
                 connection.execute(f"PRAGMA {pragma}")
 
     return engine
+
+
+def _driver(place: Place) -> str:
+    return place.url.drivername.partition("+")[2]
 
 
 def _check_tables(engine: Engine, place: Place, create: bool) -> None:

@@ -105,11 +105,11 @@ class Recorder:
         digest = hashlib.blake2b(answer_id.encode("utf-8", "replace"), digest_size=8).digest()
         return int.from_bytes(digest, "big") < self._bar
 
-    def record(self, fields: Mapping[str, Any]) -> None:
+    def record(self, answered: Mapping[str, Any]) -> None:
         """Take an event, given by the fields of `Event`, to be written soon; or drop it where too many wait."""
         if self.mode == "off":
             return
-        size = _EVENT_BYTES + len(fields.get("prompt") or "") + len(fields.get("output") or "")
+        size = _EVENT_BYTES + len(answered.get("prompt") or "") + len(answered.get("output") or "")
         with self._changed:
             if (
                 self._close_at is not None
@@ -122,7 +122,7 @@ class Recorder:
             self._open += 1
             self._open_bytes += size
             self._note()
-            self._waiting.append((fields, size))
+            self._waiting.append((answered, size))
             if len(self._waiting) in (1, BATCH):
                 self._changed.notify_all()
 

@@ -20,7 +20,7 @@ class Retention:
     most_bytes: int | None = None
     """Both None: all of it."""
 
-    def step(self, store: EventStore, most_rows: int = MOST_ROWS) -> bool:
+    def step(self, store: EventStore) -> bool:
         """Delete some of the oldest events where there are too many; whether there may be more of them.
 
         Raises:
@@ -28,8 +28,8 @@ class Retention:
         """
         if self.most_age_seconds is None and self.most_bytes is None:
             return False
-        deleted = store.prune(self.most_age_seconds, self.most_bytes, most_rows=most_rows)
-        return deleted >= most_rows
+        deleted = store.prune(self.most_age_seconds, self.most_bytes, most_rows=MOST_ROWS)
+        return deleted >= MOST_ROWS
 
 
 KEEP_ALL = Retention()

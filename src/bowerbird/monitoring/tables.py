@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, ColumnElement, Double, Index, Integer, MetaData, Row, Table, Text, or_
+from sqlalchemy import BigInteger, Column, ColumnElement, Double, Index, Integer, MetaData, Table, Text, or_
 
 from bowerbird.base.errors import UnknownName
 from bowerbird.monitoring.events import Event
@@ -84,7 +84,7 @@ def row_of(event: Event) -> dict[str, Any]:
     return row
 
 
-def event_of(row: Row[Any]) -> Event:
+def event_of(row: Sequence[Any]) -> Event:
     """An event of a row of `COLUMNS`."""
     values = dict(zip(_FIELDS, row, strict=True))
     values["settings"] = json.loads(values["settings"])
