@@ -140,7 +140,8 @@ class Normals:
 
     def _find(self, statistic: str) -> Normal | None:
         side, _, name = statistic.partition(".")
-        if self._reference is not None and side != TRAFFIC:
+        pictures = self._reference is not None and self._reference.kind == "image" and side == OUTPUTS
+        if self._reference is not None and side != TRAFFIC and not pictures:
             measured = self._reference.prompts if side == PROMPTS else self._reference.outputs
             if measured is None or len(measured) < FEWEST_PASSAGES:
                 return None

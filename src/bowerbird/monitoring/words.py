@@ -84,6 +84,9 @@ WORDS: dict[str, Wording] = {
     "outputs.in_key": Wording(
         "tunes in key", "tunes keep to their key more", "tunes keep to their key less", "share"
     ),
+    "outputs.brightness": Wording("brightness of pictures", "pictures are brighter", "pictures are darker", "share"),
+    "outputs.colour": Wording("colour of pictures", "pictures are more colourful", "pictures are less colourful", "share"),
+    "outputs.edges": Wording("edges in pictures", "edges in pictures stand out more", "edges in pictures stand out less", "share"),
     "traffic.prompt_length": Wording("length of prompts", "prompts are longer", "prompts are shorter", "bytes"),
     "traffic.output_length": Wording("length of answers", "answers are longer", "answers are shorter", "tokens"),
     "prompts.language": Wording("language of prompts", "more prompts are {}", "fewer prompts are {}", "share"),
