@@ -213,7 +213,8 @@ def _training(model: Model, space: Workspace, reference: Reference | None) -> Da
 def _told(events: Sequence[Event], windows: Sequence[object], config: MonitorConfig) -> list[str]:
     """What a reader should know of the traffic that was looked at."""
     notes = []
-    if events and not any(event.prompt is not None for event in events if event.kind != "image"):
+    worded = [event for event in events if event.kind != "image"]
+    if worded and all(event.prompt is None for event in worded):
         notes.append(
             "no words are recorded, so only counts are compared: `bowerbird serve --events sampled` records some"
         )
