@@ -174,6 +174,7 @@ def test_a_changed_reference_or_another_model_s_is_refused(tmp_path: Path) -> No
         {"alphabet": {"a": "x"}},
         {"prompts": {**some().to_json(), "ladder": [4, 4]}},
         {"prompts": {**some().to_json(), "ladder": [0, 4]}},
+        {"prompts": {**some().to_json(), "ladder": [4, 10**30]}},
         {"prompts": {**some().to_json(), "clusters": [[1]]}},
         {"prompts": {**some().to_json(), "clusters": [1]}},
         {"prompts": {**some().to_json(), "numbers": {"ten": [[1.0] * 99] * 40}}},

@@ -23,6 +23,7 @@ from bowerbird.base.digest import seal_holds, sealed
 from bowerbird.base.errors import CorruptFile, DataError
 from bowerbird.base.files import check_format, read_json, write_whole
 from bowerbird.evaluation.evidence import Floats
+from bowerbird.evaluation.traits import Traits
 from bowerbird.store.beside import reference_of
 
 FORMAT = 1
@@ -36,6 +37,7 @@ _PLACES = 3
 _LEAST_REACHING = 32
 """Passages that must be as long as a length for it to be compared at."""
 _FEWEST_CLUSTERS = 8
+_MOST_LENGTH = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,8 @@ class Measured:
     def from_json(cls, value: Mapping[str, Any]) -> Measured:
         """Raises KeyError, TypeError or ValueError where this is not what `to_json` gave."""
         ladder = tuple(int(step) for step in value["ladder"])
-        if not ladder or list(ladder) != sorted({*ladder}) or ladder[0] < 1:
-            raise ValueError("the lengths do not rise")
+        if not ladder or list(ladder) != sorted({*ladder}) or not 1 <= ladder[0] <= ladder[-1] <= _MOST_LENGTH:
+            raise ValueError("these are no lengths that rise")
         clusters = np.array(value["clusters"], np.int64)
         if clusters.ndim != 1:
             raise ValueError("the documents of the passages are no list")
@@ -159,7 +161,6 @@ class Reference:
         return sealed(told)
 
 
-Traits = Mapping[str, float | str]
 Measure = Callable[[int, int], Traits | None]
 """(which item, length) -> its numbers and classes when cut to this length; None where it is shorter."""
 
@@ -229,7 +230,7 @@ def read_reference(bundle: Path, digest: str) -> Reference | None:
     if not path.exists():
         return None
     value = read_json(path, "reference")
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or path.stat().st_size > MOST_BYTES:
         raise CorruptFile("this reference is damaged", where=path, hint=_AGAIN)
     check_format(value.get("format"), FORMAT, "reference", path)
     if not seal_holds(value):
