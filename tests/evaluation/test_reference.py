@@ -96,7 +96,9 @@ def some(count: int = 40) -> Measured:
         count,
         [at // 4 for at in range(count)],
         lambda item, length: (
-            None if length > 16 * (item + 1) else {"ten": 10.0 * np.log2(length), "kind": "long" if length > 8 else "short"}
+            None
+            if length > 16 * (item + 1)
+            else {"ten": 10.0 * np.log2(length), "kind": "long" if length > 8 else "short"}
         ),
     )
 
@@ -120,7 +122,9 @@ def test_few_documents_are_cut_into_runs() -> None:
 
 
 def reference(model: str = "sha256:a") -> Reference:
-    return Reference(model, "text", "sha256:d", "test", prompts=some(), alphabet={"a": 3, "\ud800": 1, "é": 2})
+    return Reference(
+        model, "text", "sha256:d", "test", prompts=some(), alphabet={"a": 3, "\ud800": 1, "é": 2}
+    )
 
 
 def test_a_reference_is_written_and_read(tmp_path: Path) -> None:

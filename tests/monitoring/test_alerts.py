@@ -62,7 +62,7 @@ def test_a_file_gets_a_line_each_time(tmp_path: Path) -> None:
 
 def test_a_command_is_run_without_a_shell(tmp_path: Path) -> None:
     out = tmp_path / "out file"
-    script = "import sys; open(sys.argv[1], 'w', encoding='utf-8').write(sys.stdin.buffer.read().decode() + sys.argv[2])"
+    script = "import sys; open(sys.argv[1], 'wb').write(sys.stdin.buffer.read() + sys.argv[2].encode())"
     command = f'{sys.executable} -c "{script}" "{out}" "$HOME;ls"'
     assert Alerts(command=command).send(ALERT) == []
     assert out.read_text(encoding="utf-8").endswith("$HOME;ls")
@@ -91,7 +91,9 @@ def test_a_webhook_is_sent_json(hook: tuple[str, list[Any]]) -> None:
     assert got == [("/200", "application/json", ALERT)]
 
 
-@pytest.mark.parametrize(("path", "said"), [("500", "it answered 500"), ("302", "another host"), ("307", "it answered 307")])
+@pytest.mark.parametrize(
+    ("path", "said"), [("500", "it answered 500"), ("302", "another host"), ("307", "it answered 307")]
+)
 def test_a_webhook_that_says_no_or_leads_elsewhere_is_told(
     hook: tuple[str, list[Any]], path: str, said: str
 ) -> None:
@@ -105,7 +107,9 @@ def test_a_webhook_that_is_not_there_is_told() -> None:
     assert "the webhook at 127.0.0.1 was not told: it cannot be reached" in told
 
 
-@pytest.mark.parametrize("wrong", [{"webhook": "file:///etc/passwd"}, {"webhook": "https://"}, {"command": ""}, {"command": "'a"}])
+@pytest.mark.parametrize(
+    "wrong", [{"webhook": "file:///etc/passwd"}, {"webhook": "https://"}, {"command": ""}, {"command": "'a"}]
+)
 def test_wrong_ways_are_refused_at_once(wrong: dict[str, str]) -> None:
     with pytest.raises(UsageError):
         Alerts(**wrong)

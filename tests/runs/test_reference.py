@@ -119,7 +119,7 @@ def test_prompts_of_a_chat_model_are_turns_of_its_user(tmp_path: Path) -> None:
     found = make_reference(model, data)
     assert found.prompts is not None
     assert 20 <= len(found.prompts) <= 40
-    assert found.prompts.longest == 8 or found.prompts.longest == 4
+    assert found.prompts.longest in (4, 8, 16)
 
 
 def test_surprise_is_what_the_model_spends(tmp_path: Path) -> None:

@@ -12,7 +12,19 @@ from cyclopts.config import Env
 
 from bowerbird import __version__
 from bowerbird.base.errors import BowerbirdError, StorageError, UsageError
-from bowerbird.cli import demo, events, judging, keeping, keys, making, monitoring, porting, securing, serving, show
+from bowerbird.cli import (
+    demo,
+    events,
+    judging,
+    keeping,
+    keys,
+    making,
+    monitoring,
+    porting,
+    securing,
+    serving,
+    show,
+)
 
 
 def build_app() -> App:

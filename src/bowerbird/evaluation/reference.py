@@ -110,7 +110,11 @@ class Measured:
     def from_json(cls, value: Mapping[str, Any]) -> Measured:
         """Raises KeyError, TypeError or ValueError where this is not what `to_json` gave."""
         ladder = tuple(int(step) for step in value["ladder"])
-        if not ladder or list(ladder) != sorted({*ladder}) or not 1 <= ladder[0] <= ladder[-1] <= _MOST_LENGTH:
+        if (
+            not ladder
+            or list(ladder) != sorted({*ladder})
+            or not 1 <= ladder[0] <= ladder[-1] <= _MOST_LENGTH
+        ):
             raise ValueError("these are no lengths that rise")
         clusters = np.array(value["clusters"], np.int64)
         if clusters.ndim != 1:

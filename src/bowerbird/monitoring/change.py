@@ -175,7 +175,9 @@ def design_effect(values: NDArray[np.float64], clusters: Sequence[object]) -> fl
         values: (n,) or (n, K).
         clusters: (n,) whose each is. Fewer than `FIXED_CALLERS`: 1.
     """
-    _, which, sizes = np.unique(np.array([str(one) for one in clusters]), return_inverse=True, return_counts=True)
+    _, which, sizes = np.unique(
+        np.array([str(one) for one in clusters]), return_inverse=True, return_counts=True
+    )
     n, count = len(which), len(sizes)
     if count < FIXED_CALLERS or count == n:
         return 1.0

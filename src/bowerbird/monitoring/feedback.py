@@ -152,9 +152,7 @@ def _row(verdict: Verdict, words: str, chat: bool) -> dict[str, Any]:
     prompt, words = plain(verdict.prompt), plain(words)
     content: dict[str, Any]
     if chat:
-        content = {
-            "messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": words}]
-        }
+        content = {"messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": words}]}
     else:
         content = {"text": prompt + words}
     return {

@@ -243,6 +243,10 @@ def _describe(reference: Reference | None, config: MonitorConfig) -> str:
     if reference is None or config.against == "traffic":
         return "the first traffic of this version"
     count = len(reference.prompts) if reference.prompts else 0
-    what = "class labels" if reference.kind == "image" else "tunes" if reference.kind == "melody" else "passages"
+    what = (
+        "class labels" if reference.kind == "image" else "tunes" if reference.kind == "melody" else "passages"
+    )
     split = "training" if reference.kind == "image" else reference.split
-    return f"{count:,} {what} of the {split} split; lengths and failures with the first traffic of this version"
+    return (
+        f"{count:,} {what} of the {split} split; lengths and failures with the first traffic of this version"
+    )

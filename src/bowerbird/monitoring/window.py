@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -199,7 +200,7 @@ def _add(told: dict[str, dict[str, Any]], side: str, found: Traits, length: int)
     for name, value in found.items():
         if isinstance(value, str):
             told["classes"][f"{side}.{name}"] = value
-        elif value == value:  # not the number that is none
+        elif not math.isnan(value):
             told["numbers"][f"{side}.{name}"] = value
 
 
