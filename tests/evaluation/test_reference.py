@@ -122,9 +122,7 @@ def test_few_documents_are_cut_into_runs() -> None:
 
 
 def reference(model: str = "sha256:a") -> Reference:
-    return Reference(
-        model, "text", "sha256:d", "test", prompts=some(), alphabet={"a": 3, "\ud800": 1, "é": 2}
-    )
+    return Reference(model, "text", "sha256:d", "test", prompts=some(), alphabet={"a": 3, "é": 2})
 
 
 def test_a_reference_is_written_and_read(tmp_path: Path) -> None:
@@ -135,6 +133,11 @@ def test_a_reference_is_written_and_read(tmp_path: Path) -> None:
     assert found is not None
     assert found.prompts is not None
     assert found.to_json() == reference().to_json()
+    half = replace(reference(), alphabet={"\ud800": 1})
+    write_reference(half, tmp_path / "half")
+    again = read_reference(tmp_path / "half", "sha256:a")
+    assert again is not None
+    assert again.alphabet == half.alphabet
     assert found.outputs is None
     assert read_reference(tmp_path / "other", "sha256:a") is None
 
@@ -154,9 +157,13 @@ def test_the_largest_reference_is_small_enough(tmp_path: Path) -> None:
     outputs = replace(whole, numbers={name: table[:64] for name, table in whole.numbers.items()},
                       classes={name: table[:64] for name, table in whole.classes.items()},
                       clusters=whole.clusters[:64])  # fmt: skip
-    letters = {chr(0x4E00 + at): 1000 + at for at in range(300)}
+    letters = {chr(0x4E00 + at): 1000 + at for at in range(1000)}
     told = replace(reference(), prompts=whole, outputs=outputs, alphabet=letters)
     assert write_reference(told, tmp_path / "bundle").stat().st_size <= MOST_BYTES
+    found = read_reference(tmp_path / "bundle", "sha256:a")
+    assert found is not None
+    assert found.prompts is not None
+    assert len(found.prompts) == PASSAGES / 2, "in a script of many characters every other passage has to do"
 
 
 def test_a_changed_reference_or_another_model_s_is_refused(tmp_path: Path) -> None:

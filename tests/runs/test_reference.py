@@ -35,10 +35,10 @@ def test_evaluating_writes_a_reference_beside_the_bundle(run: Path, tiny_dataset
     assert found.prompts is not None
     assert found.outputs is not None
     assert {*found.prompts.numbers} == {"surprise", "alphabet", "unseen", "repetition"}
-    assert {*found.outputs.numbers} == {"novelty", "alphabet", "unseen", "repetition"}
+    assert {*found.outputs.numbers} == {"novelty", "repetition"}
     assert found.prompts.names["language"]
     assert len(found.outputs) >= 4
-    assert 0.5 < np.median(found.prompts.at("surprise", 16)) < 12
+    assert 0.05 < np.median(found.prompts.at("surprise", 16)) < 12
     assert found.alphabet[" "] > 10
 
 

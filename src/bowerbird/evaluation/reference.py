@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,12 @@ PASSAGES = 256
 MOST_BYTES = 64_000
 """Of the file."""
 _PLACES = 3
-"""Decimal places of a number."""
+"""Decimal places of a number, and its digits."""
 _LEAST_REACHING = 32
 """Passages that must be as long as a length for it to be compared at."""
 _FEWEST_CLUSTERS = 8
+_FEWEST = 64
+"""Passages that are kept whatever room they take."""
 _MOST_LENGTH = 1 << 30
 
 
@@ -93,6 +95,12 @@ class Measured:
         """Where a length stands on the ladder, from 0 to L - 1."""
         steps = np.log2(np.asarray(self.ladder, np.float64))
         return float(np.interp(np.log2(max(length, 1)), steps, np.arange(len(steps))))
+
+    def half(self) -> Measured:
+        """Every other passage."""
+        numbers = {name: table[::2] for name, table in self.numbers.items()}
+        classes = {name: table[::2] for name, table in self.classes.items()}
+        return replace(self, clusters=self.clusters[::2], numbers=numbers, classes=classes)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -212,16 +220,25 @@ def _split(clusters: Sequence[int]) -> list[int]:
 def write_reference(reference: Reference, bundle: Path) -> Path:
     """Write it beside the bundle, in the place of an older one. Returns where.
 
+    Of passages that take too much room, as in a script of many characters, every other one is left out.
+
     Raises:
-        DataError: it is larger than it may be.
+        DataError: it is larger than it may be all the same.
     """
     path = reference_of(bundle)
-    text = json.dumps(reference.to_json(), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    content = text.encode("utf-8", "surrogatepass")
+    content = _content(reference)
+    while len(content) > MOST_BYTES and reference.prompts is not None and len(reference.prompts) > _FEWEST:
+        reference = replace(reference, prompts=reference.prompts.half())
+        content = _content(reference)
     if len(content) > MOST_BYTES:
         raise DataError(f"these statistics take {len(content):,} bytes, more than they may", where=path)
     write_whole(path, content)
     return path
+
+
+def _content(reference: Reference) -> bytes:
+    text = json.dumps(reference.to_json(), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return text.encode("utf-8", "surrogatepass")
 
 
 def read_reference(bundle: Path, digest: str) -> Reference | None:
@@ -260,7 +277,7 @@ _AGAIN = "remove it, and write it again: bowerbird evaluate MODEL"
 
 def _row(values: Floats) -> list[float | None]:
     """A row without the NaN at its end; as few digits as may be."""
-    cells = [None if np.isnan(value) else round(float(value), _PLACES) for value in values]
+    cells = [None if np.isnan(value) else round(float(f"{value:.{_PLACES}g}"), _PLACES) for value in values]
     while cells and cells[-1] is None:
         cells.pop()
     return [int(cell) if cell is not None and cell == int(cell) else cell for cell in cells]

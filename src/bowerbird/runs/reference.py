@@ -143,7 +143,8 @@ def measured_texts(
         found = dict(traits(part, alphabet))
         if spent is not None:
             found["surprise"] = spent[item].at(length)
-        if new is not None:
+        if new is not None:  # of the model's own making: its letters are those it was asked for
+            found = {name: found[name] for name in ("repetition", "language")}
             found["novelty"] = float(new[item][: len(part)].mean()) if part else 1.0
         return found
 
