@@ -20,9 +20,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from drift_bench.counting import reference_of, until_alarm, without_change
-from drift_bench.traffic import Said, of_dataset, of_folder
-
 import bowerbird as bb
 from bowerbird.data.dataset import Dataset
 from bowerbird.data.sources.demo import place
@@ -30,9 +27,13 @@ from bowerbird.evaluation.traits import Alphabet
 from bowerbird.kinds.loaded import Model
 from bowerbird.monitoring.monitor import MonitorConfig
 from bowerbird.workspace import Workspace
+from drift_bench.counting import reference_of, until_alarm, without_change
+from drift_bench.traffic import Said, of_catalogues, of_dataset, of_folder
 
 YEARS = {"old": (1790, 1865), "new": (1981, 2100)}
 """Of the speeches: those that a model learns, and those that traffic switches to."""
+LANGUAGES = {"de": "German", "fr": "French"}
+"""Whose translations are looked for on this machine."""
 HELD_OUT = ("split.valid=0.2", "split.test=0.2", "clean.near_duplicates=false")
 
 
@@ -41,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="a folder to keep models in; otherwise one that is removed")
     parser.add_argument("--minutes", type=float, default=3.0, help="of training each model")
     parser.add_argument("--bases", default="chat,speeches", help="what models learn: chat, speeches")
-    parser.add_argument("--other", action="append", type=Path, default=[], help="a folder of texts to switch to")
+    parser.add_argument(
+        "--other", action="append", type=Path, default=[], help="a folder of texts to switch to"
+    )
     parser.add_argument("--windows", type=int, default=100, help="without a change, in each stretch")
     parser.add_argument("--replicates", type=int, default=20, help="stretches")
     parser.add_argument("--window", type=int, action="append", help="requests of one")
@@ -50,9 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--most", type=int, default=3000, help="requests after a switch")
     asked = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name:
-        rows = [
-            row for base in asked.bases.split(",") for row in _base(base, asked.out or Path(name), asked)
-        ]
+        rows = [row for base in asked.bases.split(",") for row in _base(base, asked.out or Path(name), asked)]
     print(json.dumps({"python": platform.python_version(), "minutes": asked.minutes, "rows": rows}))
     return 0
 
@@ -119,7 +120,8 @@ def _others(base: str, folders: Sequence[Path]) -> list[tuple[str, list[Said]]]:
     """What traffic switches to."""
     found = [(folder.name, of_folder(folder)) for folder in folders]
     newer = [one for path in speeches(*YEARS["new"]) for one in of_folder(path)]
-    return [("speeches since 1981", newer), *found]
+    languages = [(f"program messages in {name}", of_catalogues(code)) for code, name in LANGUAGES.items()]
+    return [("speeches since 1981", newer), *((name, said) for name, said in languages if said), *found]
 
 
 if __name__ == "__main__":

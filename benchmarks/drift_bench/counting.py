@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from drift_bench.traffic import Said, events, stream
-
 from bowerbird.evaluation.reference import PASSAGES, Reference
 from bowerbird.evaluation.shares import wilson
 from bowerbird.evaluation.traits import Alphabet
@@ -19,6 +17,7 @@ from bowerbird.monitoring.monitor import MonitorConfig, Normals
 from bowerbird.monitoring.report import Window
 from bowerbird.monitoring.window import Observed, observe
 from bowerbird.runs.reference import measured_texts
+from drift_bench.traffic import Said, events, stream
 
 
 def reference_of(pool: Sequence[Said], model: Model, alphabet: Alphabet, seed: int) -> Reference:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gettext
 import random
 import re
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,8 @@ from bowerbird.monitoring.events import Event
 
 MOST = 400
 """Characters of a prompt."""
+CATALOGUES = Path("/usr/share/locale")
+"""Of Debian, and others."""
 _SENTENCE = re.compile(r"[^.!?\n][^.!?\n]{15,}[.!?]?")
 
 
@@ -79,3 +82,19 @@ def events(said: Sequence[Said], model: str, digest: str, first: int = 1) -> lis
         )
         for number, one in enumerate(said, first)
     ]
+
+
+def of_catalogues(language: str, root: Path = CATALOGUES) -> list[Said]:
+    """What the programs of this machine say in a language, from their translations; nothing where it has none."""
+    found = []
+    for path in sorted((root / language / "LC_MESSAGES").glob("*.mo")):
+        try:
+            with path.open("rb") as file:
+                messages = gettext.GNUTranslations(file)._catalog  # type: ignore[attr-defined]
+        except (OSError, ValueError, UnicodeDecodeError):
+            continue
+        for original, text in messages.items():
+            words = " ".join(str(text).split())
+            if original and words != original and " " in words and len(words) >= 16:
+                found.append(Said(path.name, words[:MOST]))
+    return found

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App, Parameter
 
@@ -89,7 +89,9 @@ def monitor(
     from bowerbird.monitoring.when import moment
 
     layer = {} if window is None else {"window": window}
-    config = resolve(MonitorConfig, layer, config_file=settings.config, settings=settings.set, where="monitor")
+    config = resolve(
+        MonitorConfig, layer, config_file=settings.config, settings=settings.set, where="monitor"
+    )
     if watch is not None and not watch >= 1:
         raise UsageError(f"--watch wants seconds, 1 or more, not {watch:g}")
     alerts = Alerts(alerting.alert_file, alerting.alert_command, alerting.alert_webhook)
@@ -172,9 +174,7 @@ def _alert(report: MonitorReport) -> dict[str, Any]:
 
 
 @contextmanager
-def _events(
-    name: str, events_store: str | None, workspace: Workspace
-) -> Iterator[tuple[EventStore, str]]:
+def _events(name: str, events_store: str | None, workspace: Workspace) -> Iterator[tuple[EventStore, str]]:
     """The store to look into, and the model to look for."""
     from bowerbird.monitoring.exported import model_in, open_events
     from bowerbird.monitoring.store import EventStore
@@ -312,9 +312,7 @@ def export(name: str, *, out: Path, output: Output = OUTPUT) -> None:
 
     counts = write(_verdicts(name, output), out, chat=_chats(name, output))
     line = f"{counts[PERSON]:,} corrections and {counts[MODEL]:,} answers found good, in {out}"
-    show.result(
-        output, {"path": str(out), "rows": counts}, [line], f"bowerbird prepare {out} --out DATASET"
-    )
+    show.result(output, {"path": str(out), "rows": counts}, [line], f"bowerbird prepare {out} --out DATASET")
 
 
 def _verdicts(name: str, output: Output) -> list[Verdict]:
@@ -352,7 +350,7 @@ def _chats(name: str, output: Output) -> bool:
     from bowerbird.store.bundle import open_bundle
 
     try:
-        return open_bundle(space(output).resolve(name).path).manifest["structure"] == "chat"
+        return bool(open_bundle(space(output).resolve(name).path).manifest["structure"] == "chat")
     except BowerbirdError:
         return False
 

@@ -319,7 +319,9 @@ def _content(report: Report) -> str:
 def _held_out(report: Report) -> str:
     if report.kind == "image":
         return "reference"
-    return f"{harmless(report.split)} {_content(report)} {'themselves' if report.kind in _CONTENT else 'itself'}"
+    return (
+        f"{harmless(report.split)} {_content(report)} {'themselves' if report.kind in _CONTENT else 'itself'}"
+    )
 
 
 def _size(score: Score) -> str:

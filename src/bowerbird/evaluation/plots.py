@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from io import StringIO
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -81,7 +81,11 @@ def histogram(values: Floats, mean: float, unit: str, things: str) -> str:
 
 
 def over_time(
-    times: Sequence[float], values: Sequence[float], normal: Sequence[float], alarms: Sequence[bool], unit: str
+    times: Sequence[float],
+    values: Sequence[float],
+    normal: Sequence[float],
+    alarms: Sequence[bool],
+    unit: str,
 ) -> str:
     """A line over windows of traffic, what is normal for each beside it, and a mark at each alarm.
 
@@ -106,7 +110,9 @@ def over_time(
     axes.set_ylabel(unit)
     axes.margins(x=0.02, y=0.15)
     axes.xaxis.set_major_formatter(_short_dates(axes))
-    return _svg(figure, axes, f"line plot of {unit} over {len(times)} windows, {sum(alarms)} of them with an alarm")
+    return _svg(
+        figure, axes, f"line plot of {unit} over {len(times)} windows, {sum(alarms)} of them with an alarm"
+    )
 
 
 def counts(days: Sequence[str], parts: Sequence[tuple[str, Sequence[int]]], things: str) -> str:
@@ -136,7 +142,8 @@ def counts(days: Sequence[str], parts: Sequence[tuple[str, Sequence[int]]], thin
 def _short_dates(axes: Any) -> Any:
     from matplotlib.dates import ConciseDateFormatter
 
-    return ConciseDateFormatter(axes.xaxis.get_major_locator())
+    return cast(Any, ConciseDateFormatter)(axes.xaxis.get_major_locator())
+
 
 def _figure(height_inches: float) -> Any:
     try:

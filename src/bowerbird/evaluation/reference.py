@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from bowerbird.base.digest import seal_holds, sealed
 from bowerbird.base.errors import CorruptFile, DataError
 from bowerbird.base.files import check_format, read_json, write_whole
 from bowerbird.evaluation.evidence import Floats
+from bowerbird.evaluation.traits import Traits
 from bowerbird.store.beside import reference_of
 
 FORMAT = 1
@@ -32,10 +33,13 @@ PASSAGES = 256
 MOST_BYTES = 64_000
 """Of the file."""
 _PLACES = 3
-"""Decimal places of a number."""
+"""Decimal places of a number, and its digits."""
 _LEAST_REACHING = 32
 """Passages that must be as long as a length for it to be compared at."""
 _FEWEST_CLUSTERS = 8
+_FEWEST = 64
+"""Passages that are kept whatever room they take."""
+_MOST_LENGTH = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,12 @@ class Measured:
         steps = np.log2(np.asarray(self.ladder, np.float64))
         return float(np.interp(np.log2(max(length, 1)), steps, np.arange(len(steps))))
 
+    def half(self) -> Measured:
+        """Every other passage."""
+        numbers = {name: table[::2] for name, table in self.numbers.items()}
+        classes = {name: table[::2] for name, table in self.classes.items()}
+        return replace(self, clusters=self.clusters[::2], numbers=numbers, classes=classes)
+
     def to_json(self) -> dict[str, Any]:
         return {
             "ladder": list(self.ladder),
@@ -108,8 +118,12 @@ class Measured:
     def from_json(cls, value: Mapping[str, Any]) -> Measured:
         """Raises KeyError, TypeError or ValueError where this is not what `to_json` gave."""
         ladder = tuple(int(step) for step in value["ladder"])
-        if not ladder or list(ladder) != sorted({*ladder}) or ladder[0] < 1:
-            raise ValueError("the lengths do not rise")
+        if (
+            not ladder
+            or list(ladder) != sorted({*ladder})
+            or not 1 <= ladder[0] <= ladder[-1] <= _MOST_LENGTH
+        ):
+            raise ValueError("these are no lengths that rise")
         clusters = np.array(value["clusters"], np.int64)
         if clusters.ndim != 1:
             raise ValueError("the documents of the passages are no list")
@@ -159,7 +173,6 @@ class Reference:
         return sealed(told)
 
 
-Traits = Mapping[str, float | str]
 Measure = Callable[[int, int], Traits | None]
 """(which item, length) -> its numbers and classes when cut to this length; None where it is shorter."""
 
@@ -207,16 +220,25 @@ def _split(clusters: Sequence[int]) -> list[int]:
 def write_reference(reference: Reference, bundle: Path) -> Path:
     """Write it beside the bundle, in the place of an older one. Returns where.
 
+    Of passages that take too much room, as in a script of many characters, every other one is left out.
+
     Raises:
-        DataError: it is larger than it may be.
+        DataError: it is larger than it may be all the same.
     """
     path = reference_of(bundle)
-    text = json.dumps(reference.to_json(), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    content = text.encode("utf-8", "surrogatepass")
+    content = _content(reference)
+    while len(content) > MOST_BYTES and reference.prompts is not None and len(reference.prompts) > _FEWEST:
+        reference = replace(reference, prompts=reference.prompts.half())
+        content = _content(reference)
     if len(content) > MOST_BYTES:
         raise DataError(f"these statistics take {len(content):,} bytes, more than they may", where=path)
     write_whole(path, content)
     return path
+
+
+def _content(reference: Reference) -> bytes:
+    text = json.dumps(reference.to_json(), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return text.encode("utf-8", "surrogatepass")
 
 
 def read_reference(bundle: Path, digest: str) -> Reference | None:
@@ -229,7 +251,7 @@ def read_reference(bundle: Path, digest: str) -> Reference | None:
     if not path.exists():
         return None
     value = read_json(path, "reference")
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or path.stat().st_size > MOST_BYTES:
         raise CorruptFile("this reference is damaged", where=path, hint=_AGAIN)
     check_format(value.get("format"), FORMAT, "reference", path)
     if not seal_holds(value):
@@ -255,7 +277,7 @@ _AGAIN = "remove it, and write it again: bowerbird evaluate MODEL"
 
 def _row(values: Floats) -> list[float | None]:
     """A row without the NaN at its end; as few digits as may be."""
-    cells = [None if np.isnan(value) else round(float(value), _PLACES) for value in values]
+    cells = [None if np.isnan(value) else round(float(f"{value:.{_PLACES}g}"), _PLACES) for value in values]
     while cells and cells[-1] is None:
         cells.pop()
     return [int(cell) if cell is not None and cell == int(cell) else cell for cell in cells]

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bowerbird.base.errors import BowerbirdError, StorageError, UsageError, storage_errors
-from bowerbird.base.files import private
+from bowerbird.base.files import private, private_folder
 
 TIMEOUT_SECONDS = 10.0
 _MOST_SAID = 300
@@ -76,6 +76,7 @@ class Alerts:
 
 def to_file(alert: Alert, path: Path) -> None:
     """Raises StorageError: the disk says no."""
+    private_folder(path.absolute().parent)
     with storage_errors(path), open(path, "a", encoding="utf-8", opener=private) as file:
         file.write(_line(alert))
 

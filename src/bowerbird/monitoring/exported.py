@@ -31,16 +31,18 @@ def open_events(path: Path) -> Iterator[EventStore]:
         with EventStore(path, create=False) as store:
             yield store
         return
-    with tempfile.TemporaryDirectory(prefix="bowerbird-events-") as folder:
-        with EventStore(Path(folder, "events.sqlite")) as store:
-            batch: list[Event] = []
-            for event in _events(path):
-                batch.append(event)
-                if len(batch) == _AT_ONCE:
-                    store.add(batch)
-                    batch = []
-            store.add(batch)
-            yield store
+    with (
+        tempfile.TemporaryDirectory(prefix="bowerbird-events-") as folder,
+        EventStore(Path(folder, "events.sqlite")) as store,
+    ):
+        batch: list[Event] = []
+        for event in _events(path):
+            batch.append(event)
+            if len(batch) == _AT_ONCE:
+                store.add(batch)
+                batch = []
+        store.add(batch)
+        yield store
 
 
 def model_in(store: EventStore) -> str:

@@ -212,4 +212,3 @@ def _examples(
         if text and text not in kept:
             kept.append(text)
     return tuple(kept)
-

@@ -140,7 +140,8 @@ class Normals:
 
     def _find(self, statistic: str) -> Normal | None:
         side, _, name = statistic.partition(".")
-        if self._reference is not None and side != TRAFFIC:
+        pictures = self._reference is not None and self._reference.kind == "image" and side == OUTPUTS
+        if self._reference is not None and side != TRAFFIC and not pictures:
             measured = self._reference.prompts if side == PROMPTS else self._reference.outputs
             if measured is None or len(measured) < FEWEST_PASSAGES:
                 return None
@@ -212,7 +213,8 @@ def _training(model: Model, space: Workspace, reference: Reference | None) -> Da
 def _told(events: Sequence[Event], windows: Sequence[object], config: MonitorConfig) -> list[str]:
     """What a reader should know of the traffic that was looked at."""
     notes = []
-    if events and not any(event.prompt is not None for event in events if event.kind != "image"):
+    worded = [event for event in events if event.kind != "image"]
+    if worded and all(event.prompt is None for event in worded):
         notes.append(
             "no words are recorded, so only counts are compared: `bowerbird serve --events sampled` records some"
         )
@@ -241,6 +243,10 @@ def _describe(reference: Reference | None, config: MonitorConfig) -> str:
     if reference is None or config.against == "traffic":
         return "the first traffic of this version"
     count = len(reference.prompts) if reference.prompts else 0
-    what = "class labels" if reference.kind == "image" else "tunes" if reference.kind == "melody" else "passages"
+    what = (
+        "class labels" if reference.kind == "image" else "tunes" if reference.kind == "melody" else "passages"
+    )
     split = "training" if reference.kind == "image" else reference.split
-    return f"{count:,} {what} of the {split} split; lengths and failures with the first traffic of this version"
+    return (
+        f"{count:,} {what} of the {split} split; lengths and failures with the first traffic of this version"
+    )

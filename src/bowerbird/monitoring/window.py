@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bowerbird.base.errors import DataError
+from bowerbird.evaluation.image_traits import image_traits
 from bowerbird.evaluation.melody_traits import cut_tune, melody_traits
 from bowerbird.evaluation.reference import LADDER, Reference
 from bowerbird.evaluation.traits import Alphabet, Traits, cut, size, traits
@@ -21,9 +23,10 @@ PROMPTS, OUTPUTS, TRAFFIC = "prompts", "outputs", "traffic"
 """What a statistic is of; its name begins with it, as `prompts.surprise`."""
 _CUT = 256
 """Bytes or notes that are looked at where no reference says how many."""
+_AT_ONCE = 64
+"""Pictures made again side by side."""
 _OTHER_SETTINGS = (
     *("top_k", "min_p", "repetition_penalty", "frequency_penalty", "presence_penalty", "logit_bias"),
-    *("best_of", "truncation"),
 )
 
 
@@ -65,11 +68,7 @@ def observe(
     kind = model.kind.name
     answered = [at for at, event in enumerate(events) if not event.code and event.status < 400]
     if kind == "image":
-        for at in answered:
-            label = events[at].settings.get("label") or events[at].prompt
-            if label not in (None, ""):
-                told[at]["classes"]["prompts.class"] = str(label)
-                told[at]["sizes"][PROMPTS] = 1.0
+        _pictures(answered, events, told, model)
     else:
         measure = _texts if kind == "text" else _tunes
         for side in (PROMPTS, OUTPUTS):
@@ -157,6 +156,35 @@ def _tunes(
         _add(told[at], side, {**melody_traits(tune), **more}, len(tune.notes))
 
 
+def _pictures(
+    answered: Sequence[int], events: Sequence[Event], told: list[dict[str, dict[str, Any]]], model: Model
+) -> None:
+    """Which class is asked for; and the first picture of each request, made again from its seed."""
+    from bowerbird.base.errors import UsageError
+    from bowerbird.sampling.session import run_all
+
+    places, jobs = [], []
+    for at in answered:
+        settings = events[at].settings
+        label = settings.get("label") or events[at].prompt or None
+        if label is not None:
+            told[at]["classes"]["prompts.class"] = str(label)
+            told[at]["sizes"][PROMPTS] = 1.0
+        if settings.get("seed") is None or settings.get("to_seed") is not None:
+            continue
+        try:
+            request = model.request(
+                label=label, seed=settings["seed"], truncation=settings.get("truncation") or 1.0
+            )
+            jobs.append(model.kind.encode_request(model, request, 0))
+        except UsageError:
+            continue  # of a class that it does not know
+        places.append(at)
+    for progress in run_all(model.kind.open_session(model.network, _AT_ONCE), jobs, set()):
+        [found] = image_traits(progress.chunk.content[:1])
+        _add(told[places[progress.index]], OUTPUTS, found, 1)
+
+
 def _tune(text: str) -> Tune | None:
     from bowerbird.data.opening import read_opening
     from bowerbird.data.tune import NotATune
@@ -172,7 +200,7 @@ def _add(told: dict[str, dict[str, Any]], side: str, found: Traits, length: int)
     for name, value in found.items():
         if isinstance(value, str):
             told["classes"][f"{side}.{name}"] = value
-        elif value == value:  # not the number that is none
+        elif not math.isnan(value):
             told["numbers"][f"{side}.{name}"] = value
 
 
@@ -193,5 +221,5 @@ def _observed(event: Event, found: Mapping[str, Mapping[str, Any]]) -> Observed:
 
 def _usual(settings: Mapping[str, Any]) -> bool:
     """Whether an answer was drawn from the model's own distribution, as the reference's samples were."""
-    plain = all(settings.get(name) in (None, 1) for name in ("temperature", "top_p"))
+    plain = all(settings.get(name) in (None, 1) for name in ("temperature", "top_p", "truncation"))
     return plain and not any(settings.get(name) for name in _OTHER_SETTINGS)

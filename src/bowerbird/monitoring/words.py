@@ -84,14 +84,33 @@ WORDS: dict[str, Wording] = {
     "outputs.in_key": Wording(
         "tunes in key", "tunes keep to their key more", "tunes keep to their key less", "share"
     ),
-    "traffic.prompt_length": Wording("length of prompts", "prompts are longer", "prompts are shorter", "bytes"),
-    "traffic.output_length": Wording("length of answers", "answers are longer", "answers are shorter", "tokens"),
-    "prompts.language": Wording("language of prompts", "more prompts are {}", "fewer prompts are {}", "share"),
-    "outputs.language": Wording("language of answers", "more answers are {}", "fewer answers are {}", "share"),
+    "outputs.brightness": Wording(
+        "brightness of pictures", "pictures are brighter", "pictures are darker", "share"
+    ),
+    "outputs.colour": Wording(
+        "colour of pictures", "pictures are more colourful", "pictures are less colourful", "share"
+    ),
+    "outputs.edges": Wording(
+        "edges in pictures", "edges in pictures stand out more", "edges in pictures stand out less", "share"
+    ),
+    "traffic.prompt_length": Wording(
+        "length of prompts", "prompts are longer", "prompts are shorter", "bytes"
+    ),
+    "traffic.output_length": Wording(
+        "length of answers", "answers are longer", "answers are shorter", "tokens"
+    ),
+    "prompts.language": Wording(
+        "language of prompts", "more prompts are {}", "fewer prompts are {}", "share"
+    ),
+    "outputs.language": Wording(
+        "language of answers", "more answers are {}", "fewer answers are {}", "share"
+    ),
     "prompts.class": Wording("classes asked for", "{} is asked for more", "{} is asked for less", "share"),
     "prompts.mode": Wording("modes of openings", "more openings are {}", "fewer openings are {}", "share"),
     "outputs.mode": Wording("modes of tunes", "more tunes are {}", "fewer tunes are {}", "share"),
-    "prompts.metre": Wording("metres of openings", "more openings are in {}", "fewer openings are in {}", "share"),
+    "prompts.metre": Wording(
+        "metres of openings", "more openings are in {}", "fewer openings are in {}", "share"
+    ),
     "outputs.metre": Wording("metres of tunes", "more tunes are in {}", "fewer tunes are in {}", "share"),
     "traffic.failures": Wording("failures", "more requests have {}", "fewer requests have {}", "share"),
 }

@@ -20,7 +20,6 @@ from bowerbird.data.dataset import Dataset
 from bowerbird.data.markers import DOCUMENT, plain, turns
 from bowerbird.data.tune import Tune
 from bowerbird.evaluation.copies import Search, search
-from bowerbird.evaluation.image_traits import image_traits
 from bowerbird.evaluation.melodies import tune as tune_of
 from bowerbird.evaluation.melody_traits import cut_tune, melody_traits
 from bowerbird.evaluation.metrics.novelty import SHORTEST
@@ -44,7 +43,8 @@ _LEAST_SPACING = 128
 """Bytes from one passage to the next in a document, at least."""
 _PIECE = 512
 """Bytes of a sample that stand for one output."""
-_PICTURES = 512
+_LABELS = 1_024
+"""Of training pictures, as what should be asked for."""
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +57,8 @@ def make_reference(model: Model, dataset: Dataset, samples: Any = ()) -> Referen
 
     Args:
         dataset: of the model's kind, with something held out.
-        samples: what the model made at temperature 1: texts, tunes as text, or pictures (N, H, W, C); where there
-            are none, the reference tells of prompts only.
+        samples: what the model made at temperature 1, texts or tunes as text; where there are none, the reference
+            tells of prompts only. Of pictures none are needed: what was served is made again from its seed.
 
     Raises:
         UsageError: nothing is held out.
@@ -67,7 +67,7 @@ def make_reference(model: Model, dataset: Dataset, samples: Any = ()) -> Referen
     made = bool(len(samples))
     found = Reference(model.digest, model.kind.name, dataset.digest, split)
     if model.kind.name == "image":
-        return replace(found, prompts=_asked(dataset), outputs=_pictures(samples) if made else None)
+        return replace(found, prompts=_asked(dataset))
     if model.kind.name == "melody":
         return replace(
             found,
@@ -143,7 +143,8 @@ def measured_texts(
         found = dict(traits(part, alphabet))
         if spent is not None:
             found["surprise"] = spent[item].at(length)
-        if new is not None:
+        if new is not None:  # of the model's own making: its letters are those it was asked for
+            found = {name: found[name] for name in ("repetition", "language")}
             found["novelty"] = float(new[item][: len(part)].mean()) if part else 1.0
         return found
 
@@ -174,18 +175,12 @@ def _asked(dataset: Dataset) -> Measured | None:
     labels = labels[labels >= 0]
     if not len(names) or not len(labels):
         return None
-    some = labels[np.linspace(0, len(labels) - 1, min(len(labels), 2 * _PICTURES)).astype(int)]
+    some = labels[np.linspace(0, len(labels) - 1, min(len(labels), _LABELS)).astype(int)]
 
     def measure(item: int, length: int) -> Traits:
         return {"class": str(names[some[item]])}
 
     return measured(len(some), range(len(some)), measure, ladder=(1,))
-
-
-def _pictures(samples: NDArray[np.uint8]) -> Measured:
-    some = np.asarray(samples)[:_PICTURES]
-    told = image_traits(some)
-    return measured(len(some), range(len(some)), lambda item, length: told[item], ladder=(1,))
 
 
 def _pieces(samples: Sequence[str]) -> Passages:
