@@ -181,7 +181,9 @@ def _arm(events: Sequence[Event], verdicts: Sequence[Verdict]) -> Arm:
 
 def _prompts(events: Iterable[Event]) -> list[str]:
     """Distinct prompts, the first of them: who sends one again and again has one voice."""
-    texts = {event.prompt[:MOST_PROMPT_CHARACTERS]: None for event in events if (event.prompt or "").strip()}
+    texts = {
+        prompt[:MOST_PROMPT_CHARACTERS]: None for event in events if (prompt := event.prompt or "").strip()
+    }
     return list(texts)[:MOST_PROMPTS]
 
 

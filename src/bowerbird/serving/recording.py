@@ -106,13 +106,19 @@ def note_of_text(answer: Answer, ticket: Ticket | None, sink: EventSink) -> Note
 
 
 def note_of_things(
-    request_id: str, digest: str, asked: Any, ticket: Ticket, made: tuple[Any, ...] | None, sink: EventSink
+    request_id: str,
+    digest: str,
+    asked: Any,
+    ticket: Ticket | None,
+    made: tuple[Any, ...] | None,
+    sink: EventSink,
 ) -> Note:
     """Of pictures or melodies.
 
     Args:
         request_id: stands for the answer's, which has none.
         asked: `Images` or `Melodies`.
+        ticket: None where the engine did not take it.
         made: texts of the samples, why each ended, and tokens; None where they were not all made.
     """
     texts: Sequence[str] = made[0] if made else ()
@@ -125,7 +131,7 @@ def note_of_things(
         request_id,
         digest,
         finish_reason=_reasons(made[1]) if made else "",
-        first_token_seconds=ticket.first_token_seconds,
+        first_token_seconds=None if ticket is None else ticket.first_token_seconds,
         settings=settings,
     )
     if sink.wants_text(note.id):
