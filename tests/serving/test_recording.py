@@ -43,17 +43,18 @@ class Kept:
     def __init__(self, mode: Mode = "full"):
         self.mode: Mode = mode
         self.records: list[AnsweredRequest] = []
-        self.broken = False
+        self.broken = ""
+        """What it fails with, where it does."""
         self.came = threading.Event()
 
     def wants_text(self, answer_id: str) -> bool:
         if self.broken:
-            raise ValueError("broken")
+            raise ValueError(self.broken)
         return self.mode == "full"
 
     def record(self, answered: AnsweredRequest) -> None:
         if self.broken:
-            raise ValueError("broken")
+            raise ValueError(self.broken)
         self.records.append(answered)
         self.came.set()
 
@@ -219,12 +220,12 @@ def test_the_key_is_told_by_its_id(model: Model, tmp_path: Path) -> None:
 def test_a_sink_that_breaks_breaks_no_answer(
     client: TestClient, kept: Kept, caplog: Any, stream: bool
 ) -> None:
-    kept.broken = True
+    kept.broken = "somebody's words"
     found = client.post(PATH, json={**ASKED, "stream": stream})
     assert found.status_code == 200
     assert "choices" in found.text
     assert "ValueError" in caplog.text
-    assert "broken" not in caplog.text
+    assert "somebody" not in caplog.text
 
 
 @pytest.mark.parametrize("mode", ["counts", "sampled", "full"])
