@@ -27,7 +27,7 @@ from bowerbird.evaluation.traits import Alphabet
 from bowerbird.kinds.loaded import Model
 from bowerbird.monitoring.monitor import MonitorConfig
 from bowerbird.workspace import Workspace
-from drift_bench.counting import reference_of, until_alarm, without_change
+from drift_bench.counting import Watch, reference_of, until_alarm, without_change
 from drift_bench.traffic import Said, of_catalogues, of_dataset, of_folder
 
 YEARS = {"old": (1790, 1865), "new": (1981, 2100)}
@@ -63,10 +63,11 @@ def _base(base: str, root: Path, asked: argparse.Namespace) -> list[dict[str, An
     dataset, model = made(base, root, asked.minutes)
     alphabet = Alphabet.of(dataset.pieces("train"))
     held_out = of_dataset(dataset, "valid") + of_dataset(dataset, "test")
-    rows = []
+    rows: list[dict[str, Any]] = []
+    watch = Watch(model)
     for callers in (True, False):
         config = MonitorConfig(window=200)
-        row = without_change(held_out, model, alphabet, config, asked.windows, asked.replicates, callers)
+        row = without_change(held_out, watch, alphabet, config, asked.windows, asked.replicates, callers)
         rows.append({"base": base, "change": "none", **row})
         known = "known" if callers else "not known"
         print(
@@ -81,7 +82,7 @@ def _base(base: str, root: Path, asked: argparse.Namespace) -> list[dict[str, An
         for window in asked.window or [50, 100, 200]:
             for share in asked.share or [1.0, 0.5, 0.2]:
                 config = MonitorConfig(window=window)
-                row = until_alarm(quiet, other, model, normal, config, share, asked.tries, asked.most)
+                row = until_alarm(quiet, other, watch, normal, config, share, asked.tries, asked.most)
                 rows.append({"base": base, "change": name, **row})
                 waits = row["requests_until_alarm"] or {"median": float("nan"), "most": float("nan")}
                 print(

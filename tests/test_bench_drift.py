@@ -15,7 +15,7 @@ from bowerbird import lifecycle
 from bowerbird.evaluation.traits import Alphabet
 from bowerbird.kinds.loaded import Model
 from bowerbird.monitoring.monitor import MonitorConfig
-from drift_bench.counting import halves, reference_of, until_alarm, without_change
+from drift_bench.counting import Watch, halves, reference_of, until_alarm, without_change
 from drift_bench.traffic import Said, of_catalogues, of_folder, stream
 
 ENGLISH = "the sea the stone and the lark was under the rain by the lamp of the door in the field"
@@ -39,11 +39,15 @@ def model(tmp_path: Path) -> Model:
 
 def test_windows_without_a_change_are_counted(model: Model) -> None:
     alphabet = Alphabet.of([ENGLISH])
-    found = without_change(pool(ENGLISH), model, alphabet, CONFIG, windows=3, replicates=2, callers=True)
+    found = without_change(
+        pool(ENGLISH), Watch(model), alphabet, CONFIG, windows=3, replicates=2, callers=True
+    )
     assert found["windows"] == 6
     assert found["windows_with_alarm"] == 0
     assert found["level"] == 0.05
-    alone = without_change(pool(ENGLISH), model, alphabet, CONFIG, windows=2, replicates=1, callers=False)
+    alone = without_change(
+        pool(ENGLISH), Watch(model), alphabet, CONFIG, windows=2, replicates=1, callers=False
+    )
     assert alone["windows"] == 2
 
 
@@ -52,7 +56,7 @@ def test_a_switch_of_language_is_seen_soon(model: Model) -> None:
     ours, theirs = halves(pool(ENGLISH), 1)
     assert not {one.document for one in ours} & {one.document for one in theirs}
     normal = reference_of(theirs, model, alphabet, 1)
-    found = until_alarm(ours, pool(GERMAN), model, normal, CONFIG, 1.0, tries=2, most=200)
+    found = until_alarm(ours, pool(GERMAN), Watch(model), normal, CONFIG, 1.0, tries=2, most=200)
     assert found["alarms"] == 2
     assert found["requests_until_alarm"]["most"] <= 100
 

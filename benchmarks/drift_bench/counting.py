@@ -6,6 +6,7 @@ import random
 import statistics
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from bowerbird.evaluation.reference import PASSAGES, Reference
@@ -39,7 +40,7 @@ def reference_of(pool: Sequence[Said], model: Model, alphabet: Alphabet, seed: i
 
 def without_change(
     pool: Sequence[Said],
-    model: Model,
+    watch: Watch,
     alphabet: Alphabet,
     config: MonitorConfig,
     windows: int,
@@ -55,9 +56,9 @@ def without_change(
     by_statistic: Counter[str] = Counter()
     for replicate in range(replicates):
         ours, theirs = halves(pool, replicate)
-        normal = reference_of(theirs, model, alphabet, replicate)
+        normal = reference_of(theirs, watch.model, alphabet, replicate)
         stretch = list(stream(ours, windows * config.window, replicate))
-        found = tested(watched(stretch, model, normal, callers), normal, config)
+        found = tested(watch(stretch, normal, callers), normal, config)
         alarms += sum(bool(window.alarms) for window in found)
         any_alarm += any(window.alarms for window in found)
         small += sum(min(window.corrected.values(), default=1.0) <= 0.05 for window in found)
@@ -82,7 +83,7 @@ def without_change(
 def until_alarm(
     before: Sequence[Said],
     after: Sequence[Said],
-    model: Model,
+    watch: Watch,
     reference: Reference,
     config: MonitorConfig,
     share: float,
@@ -101,15 +102,17 @@ def until_alarm(
         mixed = old[:quiet] + [
             one if rng.random() < share else other for one, other in zip(new, old[quiet:], strict=True)
         ]
-        seen = watched(mixed, model, reference, True)
+        seen = watch(mixed, reference, True)
         normals = Normals(reference, [], "reference")
-        found = list(looked_at(seen, normals, config))
-        told = next((at for at, one in enumerate(found) if one.alarms and one.last > quiet), None)
-        if told is None:
+        found: list[Window] = []
+        for window in looked_at(seen, normals, config):
+            found.append(window)
+            if window.alarms and window.last > quiet:
+                break
+        else:
             continue
-        waits.append(found[told].last - quiet)
-        known = (told + 1) * config.window
-        changes = changes_of(seen[:known], found[: told + 1], normals, "text", config)
+        waits.append(window.last - quiet)
+        changes = changes_of(seen[: len(found) * config.window], found, normals, "text", config)
         first_told[changes[0].statistic] += 1
         missed.append(changes[0].since_number - quiet - 1)
     return {
@@ -130,13 +133,33 @@ def halves(pool: Sequence[Said], seed: int) -> tuple[list[Said], list[Said]]:
     return [one for one in pool if one.document in ours], [one for one in pool if one.document not in ours]
 
 
-def watched(said: Sequence[Said], model: Model, normal: Reference, callers: bool) -> list[Observed]:
-    made = events(said, model.name, model.digest)
-    if not callers:
-        from dataclasses import replace
+class Watch:
+    """Measures prompts as `monitor` does, each different one once.
 
-        made = [replace(event, session="") for event in made]
-    return observe(made, model, normal)
+    With `callers` it is known which requests are of one document; else each counts as a caller of its own.
+    """
+
+    def __init__(self, model: Model):
+        self.model = model
+        self._known: dict[tuple[str, int], Observed] = {}
+
+    def __call__(self, said: Sequence[Said], normal: Reference, callers: bool) -> list[Observed]:
+        assert normal.prompts is not None
+        longest = normal.prompts.longest
+        new = {one.text: one for one in said if (one.text, longest) not in self._known}
+        made = events(list(new.values()), self.model.name, self.model.digest)
+        for text, found in zip(new, observe(made, self.model, normal), strict=True):
+            self._known[text, longest] = found
+        return [
+            replace(
+                self._known[one.text, longest],
+                number=number,
+                time=1_700_000_000.0 + 60.0 * number,
+                caller=one.document if callers else str(number),
+                named=callers,
+            )
+            for number, one in enumerate(said, 1)
+        ]
 
 
 def tested(seen: Sequence[Observed], normal: Reference, config: MonitorConfig) -> list[Window]:

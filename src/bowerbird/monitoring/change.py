@@ -152,7 +152,7 @@ def class_test(
     table = np.array([[name == one for name in names] for one in classes], np.float64)
     effective = n / design_effect(table, callers)
     ours, theirs = table.mean(0), np.array([expected.get(name, 0.0) for name in names])
-    most = int(np.argmax(np.abs(ours - theirs)))
+    most = _told_by(ours - theirs)
     together = (effective * ours + m * theirs) / (effective + m)
     # The rarest are taken together, for chi-squared wants a few of each.
     order = np.argsort(together, kind="stable")
@@ -212,6 +212,12 @@ def change_point(values: NDArray[np.float64]) -> int:
         return 0
     sums = np.abs(np.cumsum(values - values.mean()))
     return int(np.argmax(sums[:-1])) + 1
+
+
+def _told_by(differences: Floats) -> int:
+    """The class that a change is told by: the one that rose most, unless what fell tells at least twice as much."""
+    risen, fallen = int(np.argmax(differences)), int(np.argmin(differences))
+    return fallen if -differences[fallen] >= 2 * differences[risen] and differences[fallen] < 0 else risen
 
 
 def _from_even(placements: NDArray[np.float64]) -> float:
