@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-slow lint check format bench-text bench-image bench-export bench-fuzz bench-serve bench-events bench-drift docs clean
+.PHONY: help demo dev test test-slow lint check format bench-text bench-image bench-export bench-fuzz bench-serve bench-events bench-drift bench-loop docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -79,6 +79,9 @@ bench-events: $(VENV)/.dev ## measure what recording every request costs, in tok
 
 bench-drift: $(VENV)/.dev ## count false alarms, and requests until the alarm when traffic changes
 	@$(BIN)/python benchmarks/drift.py $(BENCH)
+
+bench-loop: $(VENV)/.dev ## go round the whole loop: drift, update, promoted, rolled back, promoted again
+	@$(BIN)/python benchmarks/loop.py $(BENCH)
 
 docs: $(VENV)/.dev ## write the parts of the docs that are made from the code
 	@$(BIN)/python docs/generate.py

@@ -271,6 +271,11 @@ def _lines(told: dict[str, Any]) -> list[str]:
                 f"{arm}: {one['requests']:,} requests, {one['failed']:,} failed, {seconds} in the middle, "
                 f"{one['up']:,} good and {one['down']:,} bad verdicts"
             )
+        if prompts := compared["prompts"]:
+            lines.append(
+                f"{prompts['n']:,} prompts take the challenger {prompts['challenger']:.3f} bits per byte, "
+                f"the live version {prompts['live']:.3f}"
+            )
     return lines
 
 

@@ -213,7 +213,7 @@ def _expected(
 def _too_little(old: Arm, new: Arm, hours: float, policy: Policy) -> str:
     """What a trial lacks, in words; empty where it has seen enough."""
     if hours < policy.least_hours:
-        return f"{hours:.1f} of {policy.least_hours:g} hours"
+        return f"{hours:.1f} of {policy.least_hours:g} hours have passed"
     fewest = min(old.requests, new.requests)
     if fewest < policy.least_requests:
         counts = f"{new.requests:,} by the challenger, {old.requests:,} by the live version"
