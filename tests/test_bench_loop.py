@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import loop
 import pytest
+
+import loop
 
 
 def told(**changes: Any) -> dict[str, Any]:
