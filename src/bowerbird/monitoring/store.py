@@ -355,7 +355,8 @@ class EventStore:
             return
         with self._reading() as connection:
             # As a script, of which every step is taken: a step frees a page, and `execute` takes one.
-            connection.connection.driver_connection.executescript(_GIVE_BACK)
+            driver: Any = connection.connection.driver_connection
+            driver.executescript(_GIVE_BACK)
 
     @contextmanager
     def _writing(self, *, create: bool = False) -> Iterator[Connection]:
