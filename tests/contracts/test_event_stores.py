@@ -241,7 +241,7 @@ def test_pruning_stops_where_it_is_told_to(opened: Open) -> None:
 def test_bytes_are_counted_again_where_others_deleted(opened: Open) -> None:
     store = opened()
     store.add([event(1, prompt="x" * 1000)])
-    with store._writing() as connection:
+    with store._connections.writing() as connection:
         connection.exec_driver_sql("DELETE FROM bowerbird_events")
     assert store.size_bytes() > 1000
     assert store.prune(most_bytes=10) == 0
@@ -293,7 +293,7 @@ def test_an_error_tells_nothing_of_what_was_to_be_written(opened: Open) -> None:
 
 def test_a_store_of_a_newer_version_is_refused(opened: Open) -> None:
     store = opened()
-    with store._writing() as connection:
+    with store._connections.writing() as connection:
         connection.exec_driver_sql("UPDATE bowerbird_events_about SET schema_version = 99")
     with pytest.raises(CorruptFile, match="format 99") as caught:
         opened()

@@ -321,7 +321,7 @@ def test_an_end_in_order_leaves_nothing_behind(recording: Any, store: EventStore
     assert len(list(tallies.glob("*.tally"))) == 1
     assert recorder.close(WAIT) == 0
     assert list(tallies.iterdir()) == []
-    with store._reading() as connection:
+    with store._connections.reading() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM bowerbird_event_writers").scalar() == 0
     assert recording(tallies=tallies).lost_before == 0
 

@@ -166,7 +166,7 @@ def test_what_is_deleted_is_nowhere_in_the_files(path: Path) -> None:
 def test_the_file_becomes_smaller_when_much_is_deleted(path: Path) -> None:
     store = EventStore(path)
     store.add(event(number, prompt="x" * 2_000) for number in range(1_000))
-    with store._reading() as connection:
+    with store._connections.reading() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     before = path.stat().st_size
     assert abs(store.size_bytes() - before) < 0.5 * before, "the size that is told is about that of the file"

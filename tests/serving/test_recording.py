@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -303,3 +304,26 @@ def test_a_recorder_is_a_sink_and_keeps_what_the_server_tells(model: Model, tmp_
             answer["choices"][0]["text"],
         )
         assert not event.failed
+
+
+def test_requests_are_answered_while_the_store_is_locked_and_gone(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "events.sqlite"
+    with EventStore(path, timeout_seconds=0.05) as store:
+        keeper = Recorder(store, tallies=tmp_path / "recorders")
+        app = create_app({"tiny": model}, sink=keeper, observer=Metrics())
+        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        with TestClient(app) as client:
+            for _ in range(3):
+                assert client.post(PATH, json=ASKED).status_code == 200
+            assert not keeper.flush(1.0)
+            other.execute("COMMIT")
+            other.close()
+            assert keeper.flush(60)
+            for file in tmp_path.glob("events.sqlite*"):
+                file.unlink()
+            assert client.post(PATH, json=ASKED).status_code == 200
+            assert keeper.flush(60)
+            assert 'bowerbird_events_total{outcome="written"} 4.0' in client.get("/metrics").text
+        assert store.counts(()) == {(): 1}
+        assert keeper.close(30) == 0

@@ -11,9 +11,10 @@ from bowerbird.monitoring.events import Event
 def masked_event(event: Event) -> Event:
     """The event with placeholders for the e-mail addresses, web addresses and telephone numbers in its texts, and
     in its id, which its asker may have chosen. Sessions and keys keep their names: one deletes by them."""
-    return replace(
-        event,
-        id=masked(event.id),
-        prompt=None if event.prompt is None else masked(event.prompt),
-        output=None if event.output is None else masked(event.output),
-    )
+    found = {
+        name: masked(text)
+        for name, text in (("id", event.id), ("prompt", event.prompt), ("output", event.output))
+        if text
+    }
+    changed = {name: text for name, text in found.items() if text != getattr(event, name)}
+    return replace(event, **changed) if changed else event  # type: ignore[arg-type]

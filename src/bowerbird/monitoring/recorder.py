@@ -206,7 +206,7 @@ class Recorder:
         """The event as it is written; None of what is none, for nothing may end this thread."""
         try:
             event = Event(**fields)
-            if not self.wants_text(event.id):
+            if (event.prompt or event.output) and not self.wants_text(event.id):
                 event = replace(event, prompt=None, output=None)
             return masked_event(event) if self._mask else event
         except Exception as error:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,19 +13,12 @@ from bowerbird.base.errors import MissingExtra, UsageError
 from bowerbird.monitoring.events import Event
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection, Engine
-
     from bowerbird.monitoring.database import Place
 
 FILE = "events.sqlite"
 """In the workspace, unless another store is named."""
 PAGE = 1_000
 """Events read at once."""
-STEP = 5_000
-"""Events deleted in one transaction: others write between two."""
-
-
-_GIVE_BACK = "PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);"
 
 
 @dataclass(frozen=True)
@@ -78,10 +67,9 @@ class EventStore:
 
     def __init__(self, place: str | Path, *, create: bool = True, timeout_seconds: float = 5.0):
         self.place = checked_place(place)
-        self._timeout_seconds = timeout_seconds
-        self._turn = threading.Lock()
-        self._engine = self._opened(create)
-        self._identity = self._found()
+        from bowerbird.monitoring.connections import Connections
+
+        self._connections = Connections(self.place, create=create, timeout_seconds=timeout_seconds)
 
     @property
     def where(self) -> str:
@@ -95,7 +83,7 @@ class EventStore:
 
     def close(self) -> None:
         """Let go of the database. A later call opens it again."""
-        self._engine.dispose()
+        self._connections.close()
 
     def __enter__(self) -> Self:
         return self
@@ -117,7 +105,7 @@ class EventStore:
 
         rows = [row_of(event) for event in events]
         size = sum(row["size"] for row in rows)
-        with self._writing(create=True) as connection:
+        with self._connections.writing(create=True) as connection:
             if rows:
                 connection.execute(insert(EVENTS), rows)
             if progress is not None:
@@ -176,7 +164,7 @@ class EventStore:
         while left is None or left > 0:
             page = PAGE if left is None else min(PAGE, left)
             order = number.desc() if newest_first else number.asc()
-            with self._reading() as connection:
+            with self._connections.reading() as connection:
                 rows = connection.execute(select(*COLUMNS).where(*wanted).order_by(order).limit(page)).all()
             events = [event_of(row) for row in rows]
             yield from events
@@ -213,7 +201,7 @@ class EventStore:
         columns = groups(by)
         wanted = matching(model=model, digest=digest, owner=owner, session=session, since=since, until=until)
         asked = select(*columns, func.count()).select_from(EVENTS).where(*wanted).group_by(*columns)
-        with self._reading() as connection:
+        with self._connections.reading() as connection:
             return {tuple(row[:-1]): int(row[-1]) for row in connection.execute(asked)}
 
     def delete(
@@ -232,16 +220,13 @@ class EventStore:
         Raises:
             UsageError: nothing says which.
         """
+        from bowerbird.monitoring.deletion import delete_matching
         from bowerbird.monitoring.tables import matching
 
         wanted = matching(owner=owner, session=session, model=model, until=before)
         if not wanted:
             raise UsageError("say which events: of an owner, a session, a model, or before a time")
-        deleted = 0
-        while step := self._delete_step(wanted, STEP):
-            deleted += step
-        self._give_back()
-        return deleted
+        return delete_matching(self._connections, wanted)
 
     def prune(
         self,
@@ -257,39 +242,15 @@ class EventStore:
             most_rows: delete no more than so many now.
             now: Unix seconds; by default the clock's.
         """
-        from bowerbird.monitoring.tables import EVENTS, matching
+        from bowerbird.monitoring.deletion import prune
 
-        left = most_rows
-        deleted = 0
-
-        def some(wanted: Sequence[ColumnElement[bool]]) -> int:
-            nonlocal left, deleted
-            step = self._delete_step(wanted, STEP if left is None else min(STEP, left))
-            deleted += step
-            left = None if left is None else left - step
-            return step
-
-        if most_age_seconds is not None:
-            wanted = matching(until=(time.time() if now is None else now) - most_age_seconds)
-            while left != 0 and some(wanted):
-                pass
-        while most_bytes is not None and left != 0 and self.size_bytes() > most_bytes:
-            last = self._oldest_beyond(most_bytes, STEP if left is None else min(STEP, left))
-            if last is None or not some([EVENTS.c.number <= last]):
-                self._count_bytes()  # somebody else deleted some, or does so now
-                break
-        if deleted:
-            self._give_back()
-        return deleted
+        return prune(self._connections, most_age_seconds, most_bytes, most_rows, now)
 
     def size_bytes(self) -> int:
         """About how many bytes all events take: their texts in UTF-8, and what a row and its indices need."""
-        from sqlalchemy import select
+        from bowerbird.monitoring.deletion import size_bytes
 
-        from bowerbird.monitoring.tables import ABOUT
-
-        with self._reading() as connection:
-            return int(connection.execute(select(ABOUT.c.bytes)).scalar_one())
+        return size_bytes(self._connections)
 
     def written(self, writer: str) -> int:
         """How many events a process has written, as it told by its `Progress`; 0 where it told nothing."""
@@ -297,7 +258,7 @@ class EventStore:
 
         from bowerbird.monitoring.tables import WRITERS
 
-        with self._reading() as connection:
+        with self._connections.reading() as connection:
             asked = select(WRITERS.c.written).where(WRITERS.c.writer == writer)
             return int(connection.execute(asked).scalar() or 0)
 
@@ -307,95 +268,5 @@ class EventStore:
 
         from bowerbird.monitoring.tables import WRITERS
 
-        with self._writing() as connection:
+        with self._connections.writing() as connection:
             connection.execute(delete(WRITERS).where(WRITERS.c.writer == writer))
-
-    def _delete_step(self, wanted: Sequence[ColumnElement[bool]], most: int) -> int:
-        from sqlalchemy import delete, select, update
-
-        from bowerbird.monitoring.tables import ABOUT, EVENTS
-
-        number = EVENTS.c.number
-        some = delete(EVENTS).where(number.in_(select(number).where(*wanted).limit(most)))
-        with self._writing() as connection:
-            sizes = connection.execute(some.returning(EVENTS.c.size)).scalars().all()
-            if sizes:
-                connection.execute(update(ABOUT).values(bytes=ABOUT.c.bytes - sum(sizes)))
-        return len(sizes)
-
-    def _oldest_beyond(self, most_bytes: int, most_rows: int) -> int | None:
-        """The number up to which the oldest events must go, as far as the first `most_rows` tell; None: there
-        are none."""
-        from sqlalchemy import select
-
-        from bowerbird.monitoring.tables import EVENTS
-
-        beyond = self.size_bytes() - most_bytes
-        asked = select(EVENTS.c.number, EVENTS.c.size).order_by(EVENTS.c.number).limit(most_rows)
-        with self._reading() as connection:
-            rows = connection.execute(asked).all()
-        for number, size in rows:
-            beyond -= size
-            if beyond <= 0:
-                return int(number)
-        return int(rows[-1].number) if rows else None
-
-    def _count_bytes(self) -> None:
-        from sqlalchemy import func, select, update
-
-        from bowerbird.monitoring.tables import ABOUT, EVENTS
-
-        counted = select(func.coalesce(func.sum(EVENTS.c.size), 0)).scalar_subquery()
-        with self._writing() as connection:
-            connection.execute(update(ABOUT).values(bytes=counted))
-
-    def _give_back(self) -> None:
-        """Make an SQLite file smaller after a deletion, and leave nothing deleted in its journal."""
-        if self.place.path is None:
-            return
-        with self._reading() as connection:
-            # As a script, of which every step is taken: a step frees a page, and `execute` takes one.
-            connection.connection.driver_connection.executescript(_GIVE_BACK)
-
-    @contextmanager
-    def _writing(self, *, create: bool = False) -> Iterator[Connection]:
-        """A connection whose transaction is committed when the block ends well."""
-        from bowerbird.monitoring.database import failures
-
-        engine = self._present(create)
-        with failures(self.place), engine.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        from bowerbird.monitoring.database import failures
-
-        engine = self._present(create=False)
-        with failures(self.place), engine.connect() as connection:
-            yield connection
-
-    def _present(self, create: bool) -> Engine:
-        """The engine, opened anew where another file, or none, is in the place of the one that it has open."""
-        if self.place.path is None:
-            return self._engine
-        with self._turn:
-            if self._found() != self._identity:
-                self._engine.dispose()
-                self._engine = self._opened(create)
-                self._identity = self._found()
-            return self._engine
-
-    def _opened(self, create: bool) -> Engine:
-        from bowerbird.monitoring.database import open_database
-
-        return open_database(self.place, create=create, timeout_seconds=self._timeout_seconds)
-
-    def _found(self) -> tuple[int, int] | None:
-        """Which file is there; None of a server, and where there is none."""
-        if self.place.path is None:
-            return None
-        try:
-            status = os.stat(self.place.path)
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino

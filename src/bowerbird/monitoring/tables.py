@@ -63,6 +63,7 @@ WRITERS = Table(
 )
 """How many events each process has written, kept in the transaction that writes them."""
 
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _FIELDS = [field.name for field in fields(Event)]
 COLUMNS = [EVENTS.c[name] for name in _FIELDS]
 """In the order of an event's fields."""
@@ -74,7 +75,7 @@ GROUPS = ("model", "digest", "kind", "path", "owner", "session", "arm", "status"
 def row_of(event: Event) -> dict[str, Any]:
     """An event as a row, in characters that every database takes."""
     row = {name: getattr(event, name) for name in _FIELDS if name != "number"}
-    row["settings"] = json.dumps(dict(event.settings), ensure_ascii=False, separators=(",", ":"))
+    row["settings"] = _JSON.encode(dict(event.settings))
     size = _ROW_BYTES
     for name in _TEXTS:
         if row[name]:
@@ -127,5 +128,7 @@ def groups(names: Sequence[str]) -> list[Column[Any]]:
 
 def _plain(text: str) -> tuple[str, int]:
     """A text without what PostgreSQL or UTF-8 cannot hold, and its bytes."""
+    if text.isascii() and "\0" not in text:
+        return text, len(text)
     data = text.replace("\0", "\ufffd").encode("utf-8", "replace")
     return data.decode("utf-8"), len(data)

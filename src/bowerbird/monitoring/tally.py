@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -51,8 +52,12 @@ class Tally:
         Raises:
             OSError: the file cannot be written; the counts before stay.
         """
-        os.lseek(self._handle, 0, os.SEEK_SET)
-        os.write(self._handle, _COUNTS.pack(submitted, given_up))
+        counts = _COUNTS.pack(submitted, given_up)
+        if sys.platform == "win32":
+            os.lseek(self._handle, 0, os.SEEK_SET)
+            os.write(self._handle, counts)
+        else:
+            os.pwrite(self._handle, counts, 0)
 
     def end(self) -> None:
         """All is told: nothing is left for the next process to say."""

@@ -23,6 +23,7 @@ _EMAIL = re.compile(
     r"(?<![\w.+%-])[\w+%-][\w.+%-]{0,63}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,6}\.[^\W\d_][\w-]{1,62}(?![\w@])"
 )
 _PHONE = re.compile(r"(?<![\w.,/-])(?:\+|00)?\(?\d{1,4}\)?(?:[ ./-]?\(?\d{1,4}\)?){1,7}(?![\w/-]|[.,]\d)")
+_DIGIT = re.compile(r"\d")
 _NO_PHONE = re.compile(r"\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{2,4}|\d+\.\d+$")
 """Dates in any order, and numbers with a decimal point."""
 
@@ -42,7 +43,7 @@ def build(config: CleanConfig, normaliser: Normaliser) -> Step | None:
 def masked(text: str, kinds: Collection[Private] = PRIVATE) -> str:
     """A text with `<url>`, `<email>` and `<phone>` in the place of private data of these kinds."""
     for kind in PRIVATE:
-        if kind in kinds:
+        if kind in kinds and _MAY_HOLD[kind](text):
             text = _REPLACE[kind](text)
     return text
 
@@ -69,3 +70,9 @@ _REPLACE: dict[Private, Callable[[str], str]] = {
     "email": lambda text: _EMAIL.sub("<email>", text),
     "phone": _phones,
 }
+_MAY_HOLD: dict[Private, Callable[[str], object]] = {
+    "url": lambda text: "://" in text or "www." in text.lower(),
+    "email": lambda text: "@" in text,
+    "phone": _DIGIT.search,
+}
+"""Whether it is worth looking: most texts hold none of these, and are looked through in a tenth of the time."""
