@@ -97,13 +97,19 @@ def bench_of(options: argparse.Namespace) -> Bench:
     if text is not None and not text.is_file():
         raise NotFound("the text is not there", where=text, hint="--data DIR names its folder")
     return Bench(
-        out=options.out.absolute(), text=text, sizes=(options.models,), cores=options.cores, tokens=options.tokens
+        out=options.out.absolute(),
+        text=text,
+        sizes=(options.models,),
+        cores=options.cores,
+        tokens=options.tokens,
     )
 
 
 def order(rounds: int) -> list[tuple[int, str]]:
     """(round, mode) of all turns: who begins changes from round to round."""
-    return [(number, mode) for number in range(rounds) for mode in (MODES if number % 2 == 0 else MODES[::-1])]
+    return [
+        (number, mode) for number in range(rounds) for mode in (MODES if number % 2 == 0 else MODES[::-1])
+    ]
 
 
 def measure(bench: Bench, options: argparse.Namespace) -> tuple[list[Turn], dict[str, float], Path]:
@@ -126,7 +132,9 @@ def measure(bench: Bench, options: argparse.Namespace) -> tuple[list[Turn], dict
             one = turns[-1]
             show(f"round {number + 1}, events {mode}: {one.rate:,.0f} tokens/s, {one.requests} requests")
             time.sleep(_REST_SECONDS)
-        counts = {outcome: float(count) for outcome, count in _COUNTED.findall(servers["full"].get("/metrics")[1])}
+        counts = {
+            outcome: float(count) for outcome, count in _COUNTED.findall(servers["full"].get("/metrics")[1])
+        }
     return turns, counts, store
 
 
@@ -194,7 +202,9 @@ def judge(turns: Sequence[Turn], counts: dict[str, float], stored: int, warmed: 
         f"{whole:.1%} ({rate(turns, 'full'):,.0f} of {rate(turns, 'off'):,.0f}); by round {min(by_round):.1%} to "
         f"{max(by_round):.1%}, mean {statistics.fmean(by_round):.1%} ({low:.1%} to {high:.1%})",
     )
-    verdict.claim("no request fails", not failed, f"{failed} of {sum(one.requests + one.failed for one in turns):,}")
+    verdict.claim(
+        "no request fails", not failed, f"{failed} of {sum(one.requests + one.failed for one in turns):,}"
+    )
     lost = int(counts.get("dropped", 0) + counts.get("failed", 0))
     verdict.claim(
         "every answer is in the store with its words",
@@ -233,7 +243,11 @@ def run(given: list[str]) -> int:
         size = store.size_bytes()
     warmed = sum(event.settings["max_tokens"] != bench.tokens for event in kept)
     verdict = judge(turns, counts, len(kept), warmed)
-    verdict.figures |= {"events": len(kept), "bytes_an_event": size / max(1, len(kept)), "streams": options.streams}
+    verdict.figures |= {
+        "events": len(kept),
+        "bytes_an_event": size / max(1, len(kept)),
+        "streams": options.streams,
+    }
     verdict.notes.append(f"{size / max(1, len(kept)):,.0f} bytes an event")
     verdict.tell(bench.out)
     return 0 if verdict.holds else 1

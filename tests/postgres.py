@@ -95,8 +95,10 @@ def _programs() -> Path:
 
 def _installed() -> Path | None:
     on_path = shutil.which("initdb")
-    places = [Path(on_path).parent] if on_path else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    return next((place for place in reversed(places) if (place / "postgres").exists()), None)
+    places = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    places += [Path(on_path).resolve().parent] if on_path else []
+    needed = ("initdb", "postgres", "pg_isready", "createdb")
+    return next((place for place in reversed(places) if all((place / name).exists() for name in needed)), None)
 
 
 def _somebody() -> dict[str, object]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from events import LEAST, MODES, Turn, bench_of, interval, judge, order, parse, ratios
 
 from bowerbird.base.errors import BowerbirdError, NotFound, UnknownName, UsageError
+from events import LEAST, MODES, Turn, bench_of, interval, judge, order, parse, ratios
 
 
 def turns(full: float = 960.0, rounds: int = 4, failed: int = 0) -> list[Turn]:
@@ -24,7 +24,9 @@ def held(*given: object) -> dict[str, bool]:
 def test_each_begins_as_often_as_the_other() -> None:
     found = order(4)
     assert found[:4] == [(0, "off"), (0, "full"), (1, "full"), (1, "off")]
-    assert all([mode for number, mode in found if number == one] in ([*MODES], [*MODES[::-1]]) for one in range(4))
+    assert all(
+        [mode for number, mode in found if number == one] in ([*MODES], [*MODES[::-1]]) for one in range(4)
+    )
 
 
 def test_the_ratio_is_of_tokens_a_second_round_by_round() -> None:
@@ -66,6 +68,8 @@ def test_the_interval_holds_the_mean_and_narrows() -> None:
         (["--data", "nowhere"], NotFound),
     ],
 )
-def test_what_makes_no_sense_is_refused(given: list[str], error: type[BowerbirdError], tmp_path: Path) -> None:
+def test_what_makes_no_sense_is_refused(
+    given: list[str], error: type[BowerbirdError], tmp_path: Path
+) -> None:
     with pytest.raises(error):
         bench_of(parse([*given, "--out", str(tmp_path)]))

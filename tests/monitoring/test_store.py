@@ -214,7 +214,9 @@ def test_what_is_not_installed_is_named(
     assert f"bowerbird[{extra}]" in str(caught.value)
 
 
-def test_the_key_of_a_place_does_not_depend_on_how_it_is_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_of_a_place_does_not_depend_on_how_it_is_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(path.parent)
     keys = {EventStore(place).key for place in (path, str(path), "events.sqlite", f"sqlite:///{path}")}
     assert len(keys) == 1

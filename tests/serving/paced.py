@@ -154,7 +154,7 @@ def texts(ticket: Ticket) -> list[str]:
 
 
 def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.002)

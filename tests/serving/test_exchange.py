@@ -42,7 +42,8 @@ def answering(status: int, *bodies: bytes, template: str | None = "/v1/completio
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if template is not None:
-            scope["route"] = SimpleNamespace(path=template)
+            scope["endpoint"] = app
+            scope["app"] = SimpleNamespace(routes=[SimpleNamespace(endpoint=app, path=template)])
         scope["state"].update(state)
         await send({"type": "http.response.start", "status": status, "headers": [(b"a", b"b")]})
         for place, body in enumerate(bodies):

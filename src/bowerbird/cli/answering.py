@@ -107,7 +107,11 @@ def answer(
 
 
 def answer_in_workers(
-    plan: Plan, bound: socket.socket, metrics_bound: socket.socket | None, *, on_ready: Callable[[Kinds], None]
+    plan: Plan,
+    bound: socket.socket,
+    metrics_bound: socket.socket | None,
+    *,
+    on_ready: Callable[[Kinds], None],
 ) -> None:
     """`answer` in several processes, on one socket, until this one is asked to stop."""
     from bowerbird.serving.metrics import MULTIPROC, forget_worker, text_of_workers

@@ -66,7 +66,7 @@ class Recorded:
     """What is recorded of each request: nothing; all but texts; of a share of them (--set events.share) the texts
     too; or of all."""
     events_store: str | None = None
-    """An SQLite file, or an SQLAlchemy URL as postgresql://USER@HOST/NAME; by default events.sqlite in the workspace."""
+    """An SQLite file, or an SQLAlchemy URL as postgresql://USER@HOST/NAME; else events.sqlite in the workspace."""
 
 
 WHICH = Which()
@@ -94,9 +94,10 @@ def list_(
     events_store
         Where events are, if not in the workspace: a file or a URL.
     """
+    fields = which.fields
     store = _store(events_store, output)
-    counted = store.counts(("model", "status"), **which.fields)
-    found = list(store.read(**which.fields, limit=limit, newest_first=True))
+    counted = store.counts(("model", "status"), **fields)
+    found = list(store.read(**fields, limit=limit, newest_first=True))
     told = {
         "store": store.where,
         "bytes": store.size_bytes(),
@@ -138,16 +139,25 @@ def delete(
         raise UsageError("what is deleted ends at a time, and begins at none", hint="--before 2026-11-27")
     fields = which.fields
     if all(value is None for value in fields.values()):
-        raise UsageError("say which events", hint="--owner KEY_ID, --session NAME, --model NAME or --before DATE")
+        raise UsageError(
+            "say which events", hint="--owner KEY_ID, --session NAME, --model NAME or --before DATE"
+        )
     store = _store(events_store, output)
     count = sum(store.counts((), **fields).values())
     if count and not yes:
-        raise Refused(f"{count:,} events would be deleted for good", where=store.where, hint="add --yes to do it")
-    deleted = store.delete(
-        owner=which.owner, session=which.session, model=which.model, before=fields["until"]
-    ) if count else 0
+        raise Refused(
+            f"{count:,} events would be deleted for good", where=store.where, hint="add --yes to do it"
+        )
+    deleted = (
+        store.delete(owner=which.owner, session=which.session, model=which.model, before=fields["until"])
+        if count
+        else 0
+    )
     show.result(
-        output, {"store": store.where, "deleted": deleted}, [f"deleted {deleted:,} events"], "bowerbird events list"
+        output,
+        {"store": store.where, "deleted": deleted},
+        [f"deleted {deleted:,} events"],
+        "bowerbird events list",
     )
 
 
@@ -174,10 +184,11 @@ def export(
     """
     from bowerbird.base.files import whole_file
 
+    fields = which.fields
     store = _store(events_store, output)
     count = 0
     with whole_file(out) as file:
-        for event in store.read(**which.fields, texts_only=texts_only):
+        for event in store.read(**fields, texts_only=texts_only):
             file.write((json.dumps(_told(event, True), ensure_ascii=False) + "\n").encode())
             count += 1
     show.result(output, {"path": str(out), "events": count}, [f"{count:,} events in {out}"])

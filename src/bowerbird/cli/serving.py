@@ -111,9 +111,7 @@ _ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 """By kind: where to ask, and what."""
 
 
-def _tell(
-    output: Output, url: str, metrics_url: str | None, guards: Guards, kept: str, kinds: Kinds
-) -> None:
+def _tell(output: Output, url: str, metrics_url: str | None, guards: Guards, kept: str, kinds: Kinds) -> None:
     from bowerbird.serving.notify import tell_service_manager
 
     if output.json:

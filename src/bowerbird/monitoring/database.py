@@ -14,8 +14,8 @@ from typing import Any
 
 from filelock import FileLock
 from sqlalchemy import URL, Engine, create_engine, event, inspect, select
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from bowerbird.base.errors import (

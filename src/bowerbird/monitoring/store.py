@@ -29,6 +29,9 @@ STEP = 5_000
 """Events deleted in one transaction: others write between two."""
 
 
+_GIVE_BACK = "PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);"
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far a process has come with its events, for whoever looks after its death."""
@@ -119,8 +122,12 @@ class EventStore:
                 connection.execute(insert(EVENTS), rows)
             if progress is not None:
                 mine = WRITERS.c.writer == progress.writer
-                if not connection.execute(update(WRITERS).where(mine).values(written=progress.written)).rowcount:
-                    connection.execute(insert(WRITERS).values(writer=progress.writer, written=progress.written))
+                if not connection.execute(
+                    update(WRITERS).where(mine).values(written=progress.written)
+                ).rowcount:
+                    connection.execute(
+                        insert(WRITERS).values(writer=progress.writer, written=progress.written)
+                    )
             # Last, for in PostgreSQL it makes others wait until the end of this transaction.
             connection.execute(update(ABOUT).values(bytes=ABOUT.c.bytes + size))
         return len(rows)
@@ -201,13 +208,11 @@ class EventStore:
         """
         from sqlalchemy import func, select
 
-        from bowerbird.monitoring.tables import groups, matching
+        from bowerbird.monitoring.tables import EVENTS, groups, matching
 
         columns = groups(by)
-        wanted = matching(
-            model=model, digest=digest, owner=owner, session=session, since=since, until=until
-        )
-        asked = select(*columns, func.count()).where(*wanted).group_by(*columns)
+        wanted = matching(model=model, digest=digest, owner=owner, session=session, since=since, until=until)
+        asked = select(*columns, func.count()).select_from(EVENTS).where(*wanted).group_by(*columns)
         with self._reading() as connection:
             return {tuple(row[:-1]): int(row[-1]) for row in connection.execute(asked)}
 
@@ -326,14 +331,14 @@ class EventStore:
         from bowerbird.monitoring.tables import EVENTS
 
         beyond = self.size_bytes() - most_bytes
-        last = None
         asked = select(EVENTS.c.number, EVENTS.c.size).order_by(EVENTS.c.number).limit(most_rows)
         with self._reading() as connection:
-            for last, size in connection.execute(asked):
-                beyond -= size
-                if beyond <= 0:
-                    break
-        return last
+            rows = connection.execute(asked).all()
+        for number, size in rows:
+            beyond -= size
+            if beyond <= 0:
+                return int(number)
+        return int(rows[-1].number) if rows else None
 
     def _count_bytes(self) -> None:
         from sqlalchemy import func, select, update
@@ -349,8 +354,8 @@ class EventStore:
         if self.place.path is None:
             return
         with self._reading() as connection:
-            for pragma in ("incremental_vacuum", "wal_checkpoint(TRUNCATE)"):
-                connection.exec_driver_sql(f"PRAGMA {pragma}").fetchall()
+            # As a script, of which every step is taken: a step frees a page, and `execute` takes one.
+            connection.connection.driver_connection.executescript(_GIVE_BACK)
 
     @contextmanager
     def _writing(self, *, create: bool = False) -> Iterator[Connection]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bowerbird.base.errors import BowerbirdError
 from bowerbird.serving.errors import BadRequest, TooLarge, TooSlow, error_body
-from bowerbird.serving.limits import LIMITS, Limits
+from bowerbird.serving.limits import Limits
 from bowerbird.serving.origins import Headers
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _DRAIN_BYTES = 16 << 20
 """Of a body that is too large so much is read and thrown away, that its sender hears why before the line closes."""
 
 
-async def read_json_body(request: Request, *, limits: Limits = LIMITS) -> dict[str, Any]:
+async def read_json_body(request: Request, *, limits: Limits) -> dict[str, Any]:
     """The JSON object in a request's body.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import ConfigDict, FailFast, Field
+from pydantic import ConfigDict, Field
 
 from bowerbird.base.config import Config
 from bowerbird.data.markers import DOCUMENT, ROLES, plain, turn
@@ -45,7 +45,7 @@ class Message(Config):
     model_config = ConfigDict(strict=True)
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[TextPart], FailFast(), Field(min_length=1)]
+    content: str | Annotated[list[TextPart], Field(min_length=1, fail_fast=True)]
     name: str | None = None
     """Not looked at."""
     refusal: None = None
@@ -71,7 +71,7 @@ class ChatBody(SampledBody):
     """What `POST /v1/chat/completions` takes. Fields for what these models cannot do are taken where they ask
     for nothing."""
 
-    messages: Annotated[list[Message], FailFast()] = Field(min_length=1)
+    messages: list[Message] = Field(min_length=1, fail_fast=True)
     """The turns so far; with a session, those that it has not seen."""
     max_completion_tokens: int | None = Field(None, ge=0)
     """1,024 where it is not given, or the most that this server makes."""
@@ -82,7 +82,7 @@ class ChatBody(SampledBody):
     top_logprobs: int | None = Field(None, ge=0, le=MOST_TOP_LOGPROBS)
     """And those of so many likeliest ones; goes with `logprobs` only."""
     response_format: ResponseFormat | None = None
-    modalities: Annotated[list[Literal["text"]], FailFast()] | None = None
+    modalities: Annotated[list[Literal["text"]], Field(fail_fast=True)] | None = None
     tools: Nothing | None = None
     tool_choice: Literal["none", "auto"] | None = None
     parallel_tool_calls: bool | None = None

@@ -140,9 +140,7 @@ def _code_in(body: bytes) -> str:
 
 def _complete(exchange: Exchange, scope: Scope, state: dict[str, Any]) -> None:
     """Fill in what others know by now: the router its path, the routes model and tokens, the guard the owner."""
-    template = getattr(scope.get("route"), "path", None)
-    if isinstance(template, str):
-        exchange.path = _CONVERTER.sub("}", template)
+    exchange.path = _template(scope)
     exchange.status = exchange.status or 500
     if exchange.status >= 400 and not exchange.code:
         exchange.code = _phrase(exchange.status)
@@ -151,6 +149,15 @@ def _complete(exchange: Exchange, scope: Scope, state: dict[str, Any]) -> None:
     exchange.owner = str(state.get("owner", ""))
     exchange.arm = str(state.get("arm", ""))
     exchange.note = state.get("note")
+
+
+def _template(scope: Scope) -> str:
+    """The path of the route that was taken. Which one that was, the scope tells by its endpoint only."""
+    endpoint = scope.get("endpoint")
+    for route in getattr(scope.get("app"), "routes", ()):
+        if endpoint is not None and getattr(route, "endpoint", None) is endpoint:
+            return _CONVERTER.sub("}", route.path)
+    return UNKNOWN_PATH
 
 
 def _phrase(status: int) -> str:

@@ -49,7 +49,9 @@ class Limits(Config):
         """Raises BadRequest, about the field `param`: so many tokens are more than may be made."""
         if tokens > self.output_tokens:
             raise BadRequest(
-                f"`{param}` is {tokens:,}; {self.output_tokens:,} is the most", param=param, code="invalid_value"
+                f"`{param}` is {tokens:,}; {self.output_tokens:,} is the most",
+                param=param,
+                code="invalid_value",
             )
 
 

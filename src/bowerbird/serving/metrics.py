@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from bowerbird.base.errors import MissingExtra
@@ -230,4 +230,16 @@ def _text(shared: bool, registry: Any) -> bytes:
     if shared:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    return generate_latest(_Lasting(registry))
+
+
+class _Lasting:
+    """A registry without when each count began: of several processes that is not known."""
+
+    def __init__(self, registry: Any):
+        self._registry = registry
+
+    def collect(self) -> Iterator[Any]:
+        for family in self._registry.collect():
+            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
+            yield family

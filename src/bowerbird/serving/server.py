@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import importlib.util
 import os
@@ -133,9 +134,18 @@ def make_server(
             self.servers.append(await self._accept())
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            loop = asyncio.get_running_loop()
+            # Cut off, requests end by themselves; uvicorn would cancel them, and log each as a fault.
+            cut = loop.call_later(0 if self.force_exit else FAREWELL_SECONDS, self.connections.close)
             await super().shutdown(sockets)
+            cut.cancel()
             self.connections.close()
+            if self.force_exit:  # which leaves out the end of the app: sessions are written then
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.lifespan.shutdown(), FAREWELL_SECONDS)
             await asyncio.sleep(0)  # for them to be closed before the loop is
+            if self.server_state.tasks:
+                await asyncio.wait(self.server_state.tasks, timeout=FAREWELL_SECONDS)
 
         async def _accept(self) -> asyncio.Server:
             loop = asyncio.get_running_loop()
@@ -165,7 +175,7 @@ def make_server(
         server_header=False,
         ws="none",
         lifespan="on",
-        timeout_graceful_shutdown=FAREWELL_SECONDS,
+        timeout_graceful_shutdown=FAREWELL_SECONDS + 1,
         proxy_headers=False,
     )
     return Server(config, app, on_ready, drain_seconds)

@@ -48,8 +48,9 @@ async def made_whole(request: Request, served: Served, form: Any, ask: Any) -> R
             leave_note(request.state, note_of_things, *about)
     if made is None:
         return left()
-    request.state.tokens = (asked.prompt_tokens, made[2])
-    return reply(await asyncio.to_thread(asked.whole, *made))
+    texts, ends, tokens = made
+    request.state.tokens = (asked.prompt_tokens, tokens)
+    return reply(await asyncio.to_thread(asked.whole, texts, ends, tokens))
 
 
 async def gathered(ticket: Ticket) -> tuple[list[str], list[FinishReason | None], int]:

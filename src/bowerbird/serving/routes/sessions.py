@@ -95,11 +95,11 @@ def add(app: FastAPI, served: Served) -> None:
         return reply({"id": name, "object": "session.deleted", "deleted": True})
 
     async def fork(request: Request) -> Response:
-        body = validated(await read_json_body(request), ForkBody)
+        body = validated(await read_json_body(request, limits=served.limits), ForkBody)
         return await told(store.fork, name_of(request), owner_of(request), body.to)
 
     async def mark(request: Request) -> Response:
-        body = validated(await read_json_body(request), PointBody)
+        body = validated(await read_json_body(request, limits=served.limits), PointBody)
         return await told(store.mark, name_of(request), owner_of(request), body.name)
 
     async def unmark(request: Request) -> Response:
@@ -107,7 +107,7 @@ def add(app: FastAPI, served: Served) -> None:
         return await told(store.unmark, name_of(request), owner_of(request), point)
 
     async def rewind(request: Request) -> Response:
-        body = validated(await read_json_body(request), RewindBody)
+        body = validated(await read_json_body(request, limits=served.limits), RewindBody)
         return await told(store.rewind, name_of(request), owner_of(request), body.to)
 
     for path, method, handler in (
