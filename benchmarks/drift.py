@@ -65,11 +65,10 @@ def _base(base: str, root: Path, asked: argparse.Namespace) -> list[dict[str, An
     held_out = of_dataset(dataset, "valid") + of_dataset(dataset, "test")
     rows: list[dict[str, Any]] = []
     watch = Watch(model)
-    for callers in (True, False):
-        config = MonitorConfig(window=200)
-        row = without_change(held_out, watch, alphabet, config, asked.windows, asked.replicates, callers)
+    config = MonitorConfig(window=200)
+    for row in without_change(held_out, watch, alphabet, config, asked.windows, asked.replicates):
         rows.append({"base": base, "change": "none", **row})
-        known = "known" if callers else "not known"
+        known = "known" if row["callers_known"] else "not known"
         print(
             f"{base}, no change, callers {known}: {row['windows_with_alarm']} of {row['windows']:,} windows with an "
             f"alarm; {row['stretches_with_any_alarm']} of {row['replicates']} stretches of {asked.windows} windows "

@@ -39,16 +39,11 @@ def model(tmp_path: Path) -> Model:
 
 def test_windows_without_a_change_are_counted(model: Model) -> None:
     alphabet = Alphabet.of([ENGLISH])
-    found = without_change(
-        pool(ENGLISH), Watch(model), alphabet, CONFIG, windows=3, replicates=2, callers=True
-    )
-    assert found["windows"] == 6
-    assert found["windows_with_alarm"] == 0
-    assert found["level"] == 0.05
-    alone = without_change(
-        pool(ENGLISH), Watch(model), alphabet, CONFIG, windows=2, replicates=1, callers=False
-    )
-    assert alone["windows"] == 2
+    known, alone = without_change(pool(ENGLISH), Watch(model), alphabet, CONFIG, windows=3, replicates=2)
+    assert (known["callers_known"], alone["callers_known"]) == (True, False)
+    assert known["windows"] == alone["windows"] == 6
+    assert known["windows_with_alarm"] == 0
+    assert known["level"] == 0.05
 
 
 def test_a_switch_of_language_is_seen_soon(model: Model) -> None:

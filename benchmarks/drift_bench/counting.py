@@ -45,39 +45,53 @@ def without_change(
     config: MonitorConfig,
     windows: int,
     replicates: int,
-    callers: bool,
-) -> dict[str, Any]:
+) -> list[dict[str, Any]]:
     """Windows of one half of the documents beside a reference of the other, halved anew each time.
 
-    Args:
-        callers: whether it is known which requests are of one document; else each counts as a caller of its own.
+    Counted twice: where it is known which requests are of one document, and where each counts as a caller of its
+    own.
     """
-    any_alarm, alarms, small, total = 0, 0, 0, 0
-    by_statistic: Counter[str] = Counter()
+    counted = {callers: Counted() for callers in (True, False)}
     for replicate in range(replicates):
         ours, theirs = halves(pool, replicate)
         normal = reference_of(theirs, watch.model, alphabet, replicate)
         stretch = list(stream(ours, windows * config.window, replicate))
-        found = tested(watch(stretch, normal, callers), normal, config)
-        alarms += sum(bool(window.alarms) for window in found)
-        any_alarm += any(window.alarms for window in found)
-        small += sum(min(window.corrected.values(), default=1.0) <= 0.05 for window in found)
-        by_statistic.update(name for window in found for name in window.alarms)
-        total += len(found)
-    ends = wilson(any_alarm, replicates)
-    return {
-        "windows": total,
-        "replicates": replicates,
-        "callers_known": callers,
-        "windows_with_alarm": alarms,
-        "level_in_windows": config.looks,
-        "level": config.alpha,
-        "stretches_with_any_alarm": any_alarm,
-        "share": any_alarm / replicates,
-        "interval": list(ends) if ends else None,
-        "windows_below_0.05_corrected": small / max(total, 1),
-        "alarms_by_statistic": dict(by_statistic),
-    }
+        for callers, found in counted.items():
+            found.add(tested(watch(stretch, normal, callers), normal, config))
+    return [
+        {"callers_known": callers, "level": config.alpha, "level_in_windows": config.looks, **found.told()}
+        for callers, found in counted.items()
+    ]
+
+
+class Counted:
+    """Alarms in stretches of windows without a change."""
+
+    def __init__(self) -> None:
+        self.stretches = self.any_alarm = self.windows = self.alarms = self.small = 0
+        self.by_statistic: Counter[str] = Counter()
+
+    def add(self, found: Sequence[Window]) -> None:
+        """Count a stretch."""
+        self.stretches += 1
+        self.any_alarm += any(window.alarms for window in found)
+        self.windows += len(found)
+        self.alarms += sum(bool(window.alarms) for window in found)
+        self.small += sum(min(window.corrected.values(), default=1.0) <= 0.05 for window in found)
+        self.by_statistic.update(name for window in found for name in window.alarms)
+
+    def told(self) -> dict[str, Any]:
+        ends = wilson(self.any_alarm, self.stretches)
+        return {
+            "windows": self.windows,
+            "replicates": self.stretches,
+            "windows_with_alarm": self.alarms,
+            "stretches_with_any_alarm": self.any_alarm,
+            "share": self.any_alarm / max(self.stretches, 1),
+            "interval": list(ends) if ends else None,
+            "windows_below_0.05_corrected": self.small / max(self.windows, 1),
+            "alarms_by_statistic": dict(self.by_statistic),
+        }
 
 
 def until_alarm(

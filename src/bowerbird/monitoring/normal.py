@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -46,9 +46,13 @@ class OfReference:
     name: str
     """Of the statistic, without the side."""
     what: str
+    _known: dict[float, Floats] = field(default_factory=dict, compare=False, repr=False)
+    """Values by length: windows have the same ones again and again."""
 
     def values(self, length: float) -> Floats:
-        return self.measured.at(self.name, length)
+        if length not in self._known:
+            self._known[length] = np.sort(self.measured.at(self.name, length))
+        return self._known[length]
 
     def shares(self, lengths: Sequence[float]) -> tuple[dict[str, float], float]:
         names = self.measured.names[self.name]
