@@ -44,6 +44,7 @@ def test_a_model_of_tunes_is_updated_with_tunes(tmp_path: Path) -> None:
     assert decision.decision in ("on trial", "refused")
 
 
+@pytest.mark.slow  # what judges the new pictures is trained first
 def test_a_model_of_pictures_is_updated_with_pictures(tmp_path: Path) -> None:
     settings = [f"image.size={SIDE}", "image.near_duplicates=false"]
     data = bb.prepare(draw_folder(tmp_path / "old"), tmp_path / "data", kind="image", settings=settings)
