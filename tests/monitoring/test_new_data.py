@@ -13,7 +13,7 @@ import pytest
 from bowerbird.base.errors import NotFound, UsageError
 from bowerbird.monitoring.blocked import Patterns
 from bowerbird.monitoring.caps import over
-from bowerbird.monitoring.feedback import Verdict
+from bowerbird.monitoring.feedback import Verdict, export, read
 from bowerbird.monitoring.gather import gather
 from bowerbird.monitoring.sieve import Gathered, GatherRules, essence
 
@@ -227,6 +227,21 @@ def test_chats_are_kept_as_turns(tmp_path: Path) -> None:
         {"role": "assistant", "content": "quite well, and you"},
     ]
     assert found.refused == {"what the answer was to is not known": 1}
+
+
+def test_a_chat_s_turns_come_through_feedback_as_the_server_wrote_it(tmp_path: Path) -> None:
+    turns = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "how are you"}]
+    row = {"id": "fb-1", "time": 1.0, "origin": "chatcmpl-1", "owner": "", "model": "talk", "digest": None}
+    row |= {"prompt": turns, "text": "fine", "rating": -1.0, "comment": None, "correction": "quite well"}
+    spoilt = {**row, "prompt": [{"role": "nobody", "content": "x"}]}
+    (tmp_path / "talk@live.jsonl").write_text("".join(json.dumps(one) + "\n" for one in (row, spoilt)))
+    [said] = read(tmp_path, "talk")
+    assert (said.prompt, said.turns) == ("how are you", (("system", "be brief"), ("user", "how are you")))
+    found = gathered(tmp_path / "work", verdicts=[said], chat=True)
+    assert rows(found)[0]["messages"] == [*turns, {"role": "assistant", "content": "quite well"}]
+    export([said], tmp_path / "exported", chat=True)
+    exported = json.loads((tmp_path / "exported" / "feedback.jsonl").read_text())
+    assert exported["messages"] == rows(found)[0]["messages"]
 
 
 def test_two_floods_make_no_room_for_each_other() -> None:
