@@ -83,14 +83,20 @@ def _base(base: str, root: Path, asked: argparse.Namespace) -> list[dict[str, An
                 config = MonitorConfig(window=window)
                 row = until_alarm(quiet, other, watch, normal, config, share, asked.tries, asked.most)
                 rows.append({"base": base, "change": name, **row})
-                waits = row["requests_until_alarm"] or {"median": float("nan"), "most": float("nan")}
-                print(
-                    f"{base} -> {name}, {share:.0%} of traffic, window {window}: alarm in {row['alarms']} of "
-                    f"{row['tries']} tries after {waits['median']:.0f} requests (at most {waits['most']:.0f}); "
-                    f"change dated off by {row['change_dated_off_by']}",
-                    flush=True,
-                )
+                print(f"{base} -> {name}, {share:.0%} of traffic, window {window}: {_told(row)}", flush=True)
     return rows
+
+
+def _told(row: dict[str, Any]) -> str:
+    """What came of a switch, in words."""
+    if not row["alarms"]:
+        return f"no alarm in {row['most']:,} requests, in {row['tries']} tries"
+    waits, off = row["requests_until_alarm"], row["change_dated_off_by"]
+    return (
+        f"alarm in {row['alarms']} of {row['tries']} tries, after {waits['median']:.0f} requests in the median "
+        f"({waits['least']} to {waits['most']}); dated {off['median']:+.0f} requests off ({off['least']:+} to "
+        f"{off['most']:+})"
+    )
 
 
 def made(base: str, root: Path, minutes: float) -> tuple[Dataset, Model]:

@@ -133,6 +133,7 @@ def until_alarm(
         "window": config.window,
         "share": share,
         "tries": tries,
+        "most": most,
         "alarms": len(waits),
         "requests_until_alarm": _spread(waits),
         "change_dated_off_by": _spread(missed),

@@ -34,6 +34,8 @@ FEWEST = 8
 FIXED_CALLERS = 5
 """Fewer callers than this are taken as they are: likeness among so few cannot be told from a change."""
 _LEAST_EXPECTED = 5.0
+_SURE = 0.9
+"""Of the bound on how alike the requests of a caller are."""
 _AT_ONCE, _PLAIN, _MOST_PERMUTED = 500, 100, 1_000
 """Permutations at once, hits that are enough, and values on one side."""
 
@@ -171,12 +173,16 @@ def class_test(
 def design_effect(values: NDArray[np.float64], clusters: Sequence[object]) -> float:
     """How many times fewer independent values these are: 1 + (mean size of a cluster - 1) x their likeness.
 
-    The likeness is the intraclass correlation by the analysis of variance, 0 where it would be negative.
+    The likeness is the intraclass correlation by the analysis of variance, its 90 % upper bound (Searle 1971, Linear
+    Models, section 9.9), 0 where it would be negative.
 
     Args:
         values: (n,) or (n, K).
         clusters: (n,) whose each is. Fewer than `FIXED_CALLERS`: 1.
     """
+    _check_installed()
+    from scipy.special import fdtri
+
     _, which, sizes = np.unique(
         np.array([str(one) for one in clusters]), return_inverse=True, return_counts=True
     )
@@ -188,6 +194,8 @@ def design_effect(values: NDArray[np.float64], clusters: Sequence[object]) -> fl
     between = float((sizes[:, None] * (means - table.mean(0)) ** 2).sum()) / (count - 1)
     within = float(((table - means[which]) ** 2).sum()) / (n - count)
     usual = (n - (sizes**2).sum() / n) / (count - 1)
+    # The few clusters that there are may by chance be less alike than others: the upper bound is what holds a level.
+    between /= float(fdtri(count - 1, n - count, 1 - _SURE))
     spread = between + (usual - 1) * within
     likeness = min(max((between - within) / spread, 0.0), 1.0) if spread > 0 else 0.0
     return float(1 + ((sizes**2).sum() / n - 1) * likeness)
