@@ -176,7 +176,7 @@ def test_melodies_are_served(run: Path) -> None:
         only = client.post("/v1/melodies/generations", json={**asked, "response_format": "abc"}).json()
         assert "b64_json" not in only["data"][0]
         for wrong, param in (
-            ({"key": "H"}, "prompt"),
+            ({"key": "H"}, "key"),
             ({"bars": 0}, "bars"),
             ({"nope": 1}, "nope"),
             ({"prompt": "C99 D4"}, "prompt"),
