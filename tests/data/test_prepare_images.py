@@ -187,6 +187,20 @@ def test_opacity_is_a_fourth_channel_where_asked_and_there_is_some(tmp_path: Pat
     assert as_set(all_images(_opened(opaque))) == as_set(scenes(4))
 
 
+def test_grey_pictures_have_one_channel_unless_colours_are_kept(tmp_path: Path) -> None:
+    grey = scenes(5)[..., :1].repeat(3, axis=-1)
+    saved(tmp_path / "in", [*grey, grey[0]])
+    result = made(tmp_path / "out", tmp_path / "in")
+    assert (result["channels"], result["items"], result["duplicates"]) == (1, 5, 1)
+    images = all_images(_opened(result))
+    assert images.shape == (5, 32, 32, 1)
+    assert as_set(images) == as_set(grey[..., :1])
+    kept = made(tmp_path / "kept", tmp_path / "in", settings=("image.colours=keep",))
+    assert as_set(all_images(_opened(kept))) == as_set(grey)
+    saved(tmp_path / "in", scenes(1, seed=9), first=6)
+    assert made(tmp_path / "mixed", tmp_path / "in")["channels"] == 3
+
+
 # duplicates
 
 
