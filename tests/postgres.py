@@ -98,7 +98,9 @@ def _installed() -> Path | None:
     places = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     places += [Path(on_path).resolve().parent] if on_path else []
     needed = ("initdb", "postgres", "pg_isready", "createdb")
-    return next((place for place in reversed(places) if all((place / name).exists() for name in needed)), None)
+    return next(
+        (place for place in reversed(places) if all((place / name).exists() for name in needed)), None
+    )
 
 
 def _somebody() -> dict[str, object]:

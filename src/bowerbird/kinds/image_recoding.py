@@ -44,9 +44,9 @@ def recode(model: Model, dataset: Dataset, out: Path) -> tuple[Dataset, dict[str
                 number = numbers[label] if label >= 0 else -1
                 if own.classes and label >= 0 and number < 0:
                     strange[theirs.classes[label]] += 1
-                if picture.shape[0] != own.height:
-                    picture = fitted(picture, own.height, "squash", "white")
-                writer.add_picture(split, picture.repeat(3, axis=2) if is_grey else picture, number)
+                same = picture.shape[0] == own.height
+                sized = picture if same else fitted(picture, own.height, "squash", "white")
+                writer.add_picture(split, sized.repeat(3, axis=2) if is_grey else sized, number)
         writer.finish(
             {
                 "kind": dataset.kind,
