@@ -1,6 +1,6 @@
 # Every target sets itself up: Python 3.11 or later and make are all that is needed.
 PYTHON ?= python3
-# Folder with tinyshakespeare/input.txt and names/names.txt, for bench-text and bench-serve, and fashion-mnist/, for bench-image;
+# Folder with tinyshakespeare/input.txt and names/names.txt, for bench-text, bench-serve and bench-events, and fashion-mnist/, for bench-image;
 # without it, the demo texts, made-up sentences and icons.
 DATA ?=
 # More options for them, as BENCH="--texts chat --seeds 1" or BENCH="--sets icons-32 --small 100".
@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-slow lint check format bench-text bench-image bench-export bench-fuzz bench-serve docs clean
+.PHONY: help demo dev test test-slow lint check format bench-text bench-image bench-export bench-fuzz bench-serve bench-events bench-drift bench-loop docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -73,6 +73,15 @@ bench-fuzz: $(VENV)/.dev ## have every reader read ten thousand damaged files, a
 
 bench-serve: $(VENV)/.dev ## load the server beside a plain one of transformers; BENCH="exact" and others check what is claimed
 	@$(BIN)/python benchmarks/serve.py $(BENCH) $(if $(DATA),--data "$(DATA)")
+
+bench-events: $(VENV)/.dev ## measure what recording every request costs, in tokens a second
+	@$(BIN)/python benchmarks/events.py $(BENCH) $(if $(DATA),--data "$(DATA)")
+
+bench-drift: $(VENV)/.dev ## count false alarms, and requests until the alarm when traffic changes
+	@$(BIN)/python benchmarks/drift.py $(BENCH)
+
+bench-loop: $(VENV)/.dev ## go round the whole loop: drift, update, promoted, rolled back, promoted again
+	@$(BIN)/python benchmarks/loop.py $(BENCH)
 
 docs: $(VENV)/.dev ## write the parts of the docs that are made from the code
 	@$(BIN)/python docs/generate.py

@@ -171,9 +171,11 @@ def bits(bundle: Path, text: str, whole: bool) -> float:
             logits = logits + (gates + weights["ngrams.by_known"][known]) @ logs
         chances = np.exp(logits - logits.max())
         chances /= chances.sum()
+        gained = np.zeros_like(chances)
         for candidate, length in past.push(token) if past else []:
             weight = weights["cache.by_length"][length - past.shortest] + weights["cache.gate"] @ x
-            chances[candidate] += np.exp(weight)
+            gained[candidate] += np.exp(weight)
+        chances += np.minimum(gained, 16)
         nats -= np.log(chances[following] / chances.sum())
     return float(nats / np.log(2))
 

@@ -14,6 +14,8 @@ from rich.console import Console
 from bowerbird.cli.main import build_app
 from bowerbird.data.prepare import PrepareConfig
 from bowerbird.kinds.text_settings import TextRun
+from bowerbird.monitoring.monitor import MonitorConfig
+from bowerbird.monitoring.update_config import UpdateConfig
 from bowerbird.runs.judging import JudgeConfig
 from bowerbird.serving.serve_config import ServeConfig
 
@@ -63,6 +65,8 @@ def settings() -> str:
         "train, sweep, finetune": TextRun,
         "evaluate": JudgeConfig,
         "serve": ServeConfig,
+        "monitor": MonitorConfig,
+        "update": UpdateConfig,
     }
     parts = []
     for command, record in records.items():

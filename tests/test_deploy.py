@@ -192,7 +192,7 @@ def test_the_health_check_is_a_program_that_works(tmp_path: Path) -> None:
 
 def test_the_page_names_files_and_commands_that_exist(bowerbird: Bowerbird) -> None:
     page = (DEPLOY / "README.md").read_text(encoding="utf-8")
-    for name in re.findall(r"deploy/([\w.]+)", page):
+    for name in re.findall(r"deploy/([\w-]+(?:\.[\w-]+)*)", page):
         assert (DEPLOY / name).exists(), name
     for target in re.findall(r"\]\(([^)#\s]+)", page):
         assert "://" in target or (DEPLOY / target).exists(), target

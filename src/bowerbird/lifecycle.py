@@ -238,12 +238,15 @@ def evaluate(
 ) -> Report:
     """Judge a model on held-out data: the test split, or the valid split where test is empty.
 
+    What is normal for it is kept beside its bundle, for `monitor` to compare live traffic with.
+
     Args:
         dataset: what to judge on; by default the one the model learnt from, if it is still known.
         against: another model to judge on the same units.
         out: writes `out.json` and `out.html`; by default into the run, when the model is one.
     """
     from bowerbird.runs.judging import JudgeConfig, judge, own_dataset, report_place, write_report
+    from bowerbird.runs.reference import keep_reference
 
     space = workspace or Workspace()
     wanted = resolve(JudgeConfig, config_file=config, settings=settings, where="evaluate")
@@ -251,6 +254,7 @@ def evaluate(
     data = _dataset(dataset) if dataset is not None else own_dataset(judged, space)
     rival = _model(against, space) if against is not None else None
     report = judge(judged, data, rival, wanted, seed)
+    keep_reference(judged, data, report.samples)
     place = Path(out) if out is not None else report_place(model)
     if place is not None:
         write_report(report, place)
@@ -279,6 +283,7 @@ def publish(
     from bowerbird.runs.judging import run_of
     from bowerbird.runs.lineage import known
     from bowerbird.runs.reducing import release
+    from bowerbird.runs.reference import lend_reference, make_sure_of_reference
 
     space = workspace or Workspace()
     found = _model(model, space)
@@ -287,7 +292,9 @@ def publish(
     run = run_of(found.bundle.path)
     if run:
         space.remember_dataset(run.record["dataset"]["digest"], Path(run.record["dataset"]["path"]))
+    make_sure_of_reference(found, space)
     with release(found, precision, weights_only, about.scores, space) as ready:
+        lend_reference(found, ready.path, ready.digest)
         told: dict[str, Any] = {"scores": ready.scores, "parent": parent, "origin": about.origin}
         return space.registry.publish(name, ready.path, ready.digest, **told, alias=alias, why=why)
 

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from bowerbird.base.config import Config, dotted_keys, merged, parse_settings, read_config_file, resolve
+from bowerbird.base.config import (
+    Config,
+    dotted,
+    dotted_keys,
+    merged,
+    parse_settings,
+    read_config_file,
+    resolve,
+)
 from bowerbird.base.errors import NotFound, UsageError
 from bowerbird.kinds.text_settings import TextRun
 
@@ -172,3 +180,15 @@ def test_an_empty_config_file_and_a_folder_are_told_apart(tmp_path: Path) -> Non
 
 def test_every_setting_has_one_dotted_name() -> None:
     assert dotted_keys(Outer) == ["seed", "name", "inner.width", "inner.dropout", "parts"]
+
+
+def test_nested_values_are_written_as_assignments_that_are_read_back() -> None:
+    values = {
+        "a": {"b": 0.5, "c": None, "d": ["x", "y"]},
+        "e": True,
+        "f": "a: b",
+        "g": "none",
+        "h": "",
+        "i": {},
+    }
+    assert parse_settings(dotted(values)) == values

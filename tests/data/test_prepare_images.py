@@ -169,7 +169,7 @@ def seen_through(count: int) -> list[Pictures]:
 def test_shapes_cut_out_of_one_colour_are_laid_on_the_background(tmp_path: Path) -> None:
     saved(tmp_path / "in", seen_through(4))
     images = all_images(_opened(made(tmp_path / "white", tmp_path / "in")))
-    assert images.shape == (4, 32, 32, 3)
+    assert images.shape == (4, 32, 32, 1)  # black on white
     assert images.max() > 240
     black = made(tmp_path / "black", tmp_path / "in", settings=("image.background=black",))
     assert all_images(_opened(black)).max() <= 40
@@ -185,6 +185,20 @@ def test_opacity_is_a_fourth_channel_where_asked_and_there_is_some(tmp_path: Pat
     opaque = made(tmp_path / "opaque", saved(tmp_path / "other", scenes(4)), settings=keep)
     assert opaque["channels"] == 3
     assert as_set(all_images(_opened(opaque))) == as_set(scenes(4))
+
+
+def test_grey_pictures_have_one_channel_unless_colours_are_kept(tmp_path: Path) -> None:
+    grey = scenes(5)[..., :1].repeat(3, axis=-1)
+    saved(tmp_path / "in", [*grey, grey[0]])
+    result = made(tmp_path / "out", tmp_path / "in")
+    assert (result["channels"], result["items"], result["duplicates"]) == (1, 5, 1)
+    images = all_images(_opened(result))
+    assert images.shape == (5, 32, 32, 1)
+    assert as_set(images) == as_set(grey[..., :1])
+    kept = made(tmp_path / "kept", tmp_path / "in", settings=("image.colours=keep",))
+    assert as_set(all_images(_opened(kept))) == as_set(grey)
+    saved(tmp_path / "in", scenes(1, seed=9), first=6)
+    assert made(tmp_path / "mixed", tmp_path / "in")["channels"] == 3
 
 
 # duplicates

@@ -142,9 +142,32 @@ def test_what_ships_is_a_running_mean_with_the_half_life_told() -> None:
     raw = dict(one.generator.named_parameters())
     for name, value in one.network.named_parameters():
         torch.testing.assert_close(value, before[name] * keep + raw[name] * (1 - keep), rtol=1e-4, atol=1e-6)
-    for mean, buffer in zip(one.network.buffers(), one.generator.buffers(), strict=True):
-        assert torch.equal(mean, buffer)
     assert not one.network.training
+
+
+def test_what_ships_is_normalised_by_its_own_pictures() -> None:
+    """By hand: the first batch norm sees the linear layer's numbers for balanced classes, in eight batches."""
+    one = learner()
+    run(one, 0, 2)
+    one.shipped()
+    start, norm = one.network.body.start, one.network.body.norms[0]
+    latents = torch.randn(1024, 4, generator=torch.Generator().manual_seed(0))
+    classes = one.network.classes(torch.arange(1024) % 3)
+    seen = start(torch.cat([latents, classes], 1)).unflatten(1, (-1, 4, 4)).detach()
+    torch.testing.assert_close(norm.running_mean, seen.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    variances = torch.stack([part.var((0, 2, 3)) for part in seen.split(128)])
+    torch.testing.assert_close(norm.running_var, variances.mean(0), rtol=1e-4, atol=1e-5)
+    assert norm.momentum == one.generator.body.norms[0].momentum
+    assert not any(module.training for module in one.network.modules())
+
+
+def test_shipping_often_changes_nothing() -> None:
+    one, two = learner(), learner()
+    for step in range(3):
+        run(one, step, step + 1)
+        one.shipped()
+    run(two, 0, 3)
+    assert same_bits(everything(one), everything(two))
 
 
 @pytest.mark.parametrize("loss", GAN_LOSSES)

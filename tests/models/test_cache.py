@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bowerbird.models.cache import LONGEST, Cache, CacheConfig
+from bowerbird.models.cache import HEAVIEST, LONGEST, Cache, CacheConfig
 from bowerbird.models.rnn import RNN, RNNConfig
 
 V = 6
@@ -25,6 +25,7 @@ def by_hand(made: Cache, logits: list[float], gate: float, stream: list[int]) ->
     """Log-probabilities after the last token of a stream, from the definition."""
     top = math.log(sum(math.exp(value) for value in logits))
     weights = [math.exp(value - top) for value in logits]
+    gained = [0.0] * len(weights)
     start = len(stream) - 1 - stream[::-1].index(0) if 0 in stream else 0
     newest = len(stream) - 1
     for place in range(max(start, newest - made.config.window), newest):
@@ -35,7 +36,8 @@ def by_hand(made: Cache, logits: list[float], gate: float, stream: list[int]) ->
             length += 1
         if length >= made.config.shortest:
             weight = float(made.by_length[length - made.config.shortest])
-            weights[stream[place + 1]] += math.exp(weight + gate)
+            gained[stream[place + 1]] += math.exp(weight + gate)
+    weights = [weight + min(gain, HEAVIEST) for weight, gain in zip(weights, gained, strict=True)]
     return [math.log(weight / sum(weights)) for weight in weights]
 
 
@@ -61,6 +63,16 @@ def test_the_past_is_weighed_in_as_the_definition_says(window: int, shortest: in
             stream = tokens[row, : time + 1].tolist()
             expected = by_hand(made, logits[row, time].tolist(), gate, stream)
             assert found[row, time].log_softmax(-1).tolist() == pytest.approx(expected, abs=1e-4)
+
+
+@torch.no_grad()
+def test_what_was_said_over_and_over_is_not_certain_to_come_again() -> None:
+    made = cache(window=200)
+    made.by_length.zero_()
+    made.gate.zero_()
+    tokens = torch.tensor([[0, *[1, 2, 3] * 40, 1, 2]])
+    found, _ = made(torch.zeros(1, 123, V), torch.zeros(1, 123, 4), tokens, made.start(1))
+    assert found[0, -1].softmax(-1)[3] == pytest.approx((1 / V + HEAVIEST) / (1 + HEAVIEST), abs=1e-4)
 
 
 @torch.no_grad()

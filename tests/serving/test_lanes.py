@@ -23,7 +23,9 @@ def lanes_of(*names: str) -> tuple[Lanes, dict[str, Any]]:
     made: dict[str, Any] = {}
 
     def open_lane(model_id: str, model: Any) -> Any:
-        made[model_id] = SimpleNamespace(model_id=model_id, model=model, used=0.0, idle=True, ready=True)
+        made[model_id] = SimpleNamespace(
+            model_id=model_id, model=model, used=0.0, idle=True, ready=True, background=False
+        )
         return made[model_id]
 
     models: Any = dict.fromkeys(names)
@@ -45,6 +47,16 @@ def test_a_slow_model_takes_no_more_time_than_a_quick_one_beside_it() -> None:
     lanes, _ = lanes_of("slow", "quick")
     found = turns(lanes, 110, slow=10.0, quick=1.0)
     assert 9 <= found.count("slow") <= 11
+
+
+def test_a_lane_in_the_background_has_a_turn_when_no_other_has_work() -> None:
+    lanes, made = lanes_of("live", "challenger")
+    made["challenger"].background = True
+    assert turns(lanes, 20, live=1.0, challenger=1.0) == ["live"] * 20
+    made["live"].ready = False
+    assert turns(lanes, 20, challenger=1.0) == ["challenger"] * 20
+    made["live"].ready = True
+    assert turns(lanes, 20, live=1.0, challenger=1.0) == ["live"] * 20
 
 
 def test_a_model_that_was_idle_has_no_turns_saved_up() -> None:

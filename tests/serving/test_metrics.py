@@ -162,7 +162,8 @@ def test_of_a_model_that_is_served_no_more_the_gauges_are_nought(metrics: Metric
 
 
 def test_the_docs_name_every_metric_with_its_labels(metrics: Metrics) -> None:
-    following(metrics, Served(tiny="d1"))
+    sink: Any = SimpleNamespace(counts=lambda: {"written": 3})
+    metrics.follow(Served(tiny="d1"), sink)
     metrics.started("tiny", 0.1)
     metrics.first_token("tiny", 0.1)
     metrics.stepped("tiny", 1, 1, 0.1)

@@ -31,6 +31,8 @@ def test_every_model_is_described(everything: Any) -> None:
             "parameters": model.parameters,
             "vocab_size": model.codec.vocab_size,
             "codec": model.codec.name,
+            "events": "off",
+            "challenger": None,
         }
     assert [found["kind"] for found in listed["data"]] == ["text", "text", "melody", "image"]
     assert [found["structure"] for found in listed["data"]] == ["plain", "chat", "plain", "labelled"]

@@ -144,3 +144,17 @@ def dotted_keys(record: type[BaseModel], prefix: str = "") -> list[str]:
         else:
             keys.append(f"{prefix}{name}")
     return keys
+
+
+def dotted(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Nested values as the assignments that `parse_settings` reads back."""
+    import yaml
+
+    found = []
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            found += dotted(value, f"{prefix}{key}.")
+        else:
+            written = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=1 << 20)
+            found.append(f"{prefix}{key}={written.removesuffix('...' + chr(10)).strip()}")
+    return found

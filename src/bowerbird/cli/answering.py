@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from bowerbird.cli import show
+from bowerbird.cli.events import Recorded, recording
 from bowerbird.cli.making import space
 from bowerbird.cli.operating import Guards, Operating
 from bowerbird.cli.options import Output
@@ -39,6 +40,7 @@ class Plan:
     sessions: Path
     """The folder that they are kept in."""
     operating: Operating
+    recorded: Recorded
     output: Output
 
 
@@ -51,6 +53,7 @@ def answer(
 ) -> None:
     """Load the models and answer on a socket until it is asked to stop."""
     from bowerbird.serving.app import create_app
+    from bowerbird.serving.challenger import ChallengerWatch
     from bowerbird.serving.connections import BACKLOG
     from bowerbird.serving.keys import KeyRing
     from bowerbird.serving.metrics import Metrics
@@ -73,6 +76,7 @@ def answer(
         kinds = {name: model.kind.name for name, model in models.items()}
         sessions = SessionStore(plan.sessions, **plan.config.sessions.model_dump())
         ends.callback(sessions.close)
+        sink = ends.enter_context(recording(plan.recorded, plan.config.events, workspace))
         app = create_app(
             models,
             slots=options.slots,
@@ -84,9 +88,12 @@ def answer(
             sessions=sessions,
             observer=metrics,
             feedback=workspace.root / "feedback",
+            sink=sink,
         )
         app.state.exchanges.listeners[:0] = listeners
         ends.enter_context(AliasWatch(app.state.engine, plan.models, load, workspace=workspace))
+        watched = (app.state.engine, app.state.served.challengers, plan.models, load)
+        ends.enter_context(ChallengerWatch(*watched, workspace=workspace))
         if metrics_bound is not None:
             ends.enter_context(metrics_on(metrics_bound, metrics.text))
         if options.workers > 1:

@@ -12,7 +12,20 @@ from cyclopts.config import Env
 
 from bowerbird import __version__
 from bowerbird.base.errors import BowerbirdError, StorageError, UsageError
-from bowerbird.cli import demo, judging, keeping, keys, making, porting, securing, serving, show
+from bowerbird.cli import (
+    demo,
+    events,
+    judging,
+    keeping,
+    keys,
+    making,
+    monitoring,
+    porting,
+    securing,
+    serving,
+    show,
+    updating,
+)
 
 
 def build_app() -> App:
@@ -26,7 +39,19 @@ def build_app() -> App:
         config=Env("BOWERBIRD_", command=False),
         version_flags=("--version",),
     )
-    for module in (demo, making, judging, keeping, porting, securing, serving, keys):
+    for module in (
+        demo,
+        making,
+        judging,
+        keeping,
+        porting,
+        securing,
+        serving,
+        keys,
+        events,
+        monitoring,
+        updating,
+    ):
         module.add(app)
     for place, name in enumerate(list(app)):  # listed in the order of a model's life, not of the alphabet
         if not name.startswith("-"):

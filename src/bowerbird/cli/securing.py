@@ -63,7 +63,7 @@ def sign(
             "sign wants a model and a key, or a place for a new one",
             hint="bowerbird sign MODEL --key F, or bowerbird sign --new-key F",
         )
-    passphrase = _passphrase(passphrase_file) if signing.is_protected(key) else None
+    passphrase = read_passphrase(passphrase_file) if signing.is_protected(key) else None
     signed = lifecycle.sign(model, key, passphrase=passphrase, workspace=space(output))
     lines.append(f"signed {model}: {signed.signature}")
     show.result(output, {**_told(model, signed), **told}, lines, f"bowerbird verify {model} --key {public}")
@@ -186,13 +186,13 @@ def _told(model: str, signed: Any) -> dict[str, Any]:
 def _secret(key: Path | None, passphrase_file: Path | None, *, twice: bool) -> dict[str, Any]:
     """`key` or `passphrase`, as the stages take them."""
     if key is None:
-        return {"passphrase": _passphrase(passphrase_file, twice=twice)}
+        return {"passphrase": read_passphrase(passphrase_file, twice=twice)}
     if passphrase_file is not None:
         raise UsageError("a key file and a passphrase are two ways to encrypt", hint="give one of them")
     return {"key": key}
 
 
-def _passphrase(file: Path | None, *, twice: bool = False) -> str | None:
+def read_passphrase(file: Path | None, *, twice: bool = False) -> str | None:
     """From a file, else from the environment, else from whoever sits at the terminal; None where nobody does."""
     if file is not None:
         if not file.is_file():

@@ -13,6 +13,7 @@ from cyclopts import App
 
 from bowerbird.base.errors import UsageError
 from bowerbird.cli import show
+from bowerbird.cli.events import RECORDED, Recorded, told_at_start
 from bowerbird.cli.making import space
 from bowerbird.cli.operating import GUARDS, OPERATING, Guards, Operating
 from bowerbird.cli.options import OUTPUT, SETTINGS, Output, Settings
@@ -29,6 +30,7 @@ def serve(
     sessions: Path | None = None,
     guards: Guards = GUARDS,
     operating: Operating = OPERATING,
+    recorded: Recorded = RECORDED,
     settings: Settings = SETTINGS,
     output: Output = OUTPUT,
 ) -> None:
@@ -40,7 +42,8 @@ def serve(
     How large, how long and how often requests may be is set by --set limits.body_bytes, limits.prompt_tokens,
     limits.output_tokens, limits.request_seconds, limits.requests_per_minute, limits.concurrent, limits.connections,
     limits.head_seconds, limits.body_seconds and limits.write_seconds; how many sessions are kept, and for how long,
-    by sessions.most, sessions.most_age_seconds, sessions.most_bytes and sessions.most_memory_bytes.
+    by sessions.most, sessions.most_age_seconds, sessions.most_bytes and sessions.most_memory_bytes; what is recorded of
+    requests, and for how long, by events.share, events.mask, events.most_age_days and events.most_bytes.
 
     Parameters
     ----------
@@ -68,13 +71,15 @@ def serve(
     with ExitStack() as ends:
         bound = ends.enter_context(listen(host, port, keys=keys))
         kept_in = (sessions or space(output).root / "sessions").expanduser()
-        plan = Plan(_named(model, output), require_signature, guards, config, kept_in, operating, output)
+        named = _named(model, output)
+        plan = Plan(named, require_signature, guards, config, kept_in, operating, recorded, output)
         metrics = None
         if operating.metrics_port is not None:
             taken = listen(operating.metrics_host, operating.metrics_port, keys=keys, option="metrics-")
             metrics = ends.enter_context(taken)
         url = url_of(bound, tls=guards.tls_cert is not None)
-        tell = partial(_tell, output, url, f"{url_of(metrics)}/metrics" if metrics else None, guards)
+        kept = told_at_start(recorded, config.events, space(output))
+        tell = partial(_tell, output, url, f"{url_of(metrics)}/metrics" if metrics else None, guards, kept)
         (answer if operating.workers == 1 else answer_in_workers)(plan, bound, metrics, on_ready=tell)
     show.note(output, "stopped")
 
@@ -106,7 +111,7 @@ _ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 """By kind: where to ask, and what."""
 
 
-def _tell(output: Output, url: str, metrics_url: str | None, guards: Guards, kinds: Kinds) -> None:
+def _tell(output: Output, url: str, metrics_url: str | None, guards: Guards, kept: str, kinds: Kinds) -> None:
     from bowerbird.serving.notify import tell_service_manager
 
     if output.json:
@@ -122,6 +127,7 @@ def _tell(output: Output, url: str, metrics_url: str | None, guards: Guards, kin
     show.note(output, f"ask: curl {url}/v1/{path} {said}")
     if metrics_url:
         show.note(output, f"metrics: {metrics_url}")
+    show.note(output, kept)
     show.note(output, "stop: Ctrl-C")
     tell_service_manager("READY=1")
 

@@ -40,6 +40,8 @@ class ImageConfig(Config):
     """`crop` cuts the middle square out, `pad` adds borders of the background, `squash` changes the shape."""
     alpha: Literal["composite", "keep"] = "composite"
     """What is transparent is laid on the background, or learnt as a fourth channel."""
+    colours: Literal["auto", "keep"] = "auto"
+    """`auto` stores one channel where all pictures are grey; `keep` stores three all the same."""
     background: str = Field(default="white", min_length=1)
     """A colour: white, black, grey, red, green, blue, yellow or #rrggbb."""
     near_duplicates: bool = True

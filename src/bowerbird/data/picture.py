@@ -1,6 +1,6 @@
 """Pictures: a file of any common kind decoded into one array of 8-bit colours, and brought to a square.
 
-H height, W width, C channels: 3 (red, green, blue) or 4 (and opacity). Pillow does the work.
+H height, W width, C channels: 1 (grey), 3 (red, green, blue) or 4 (and opacity). Pillow does the work.
 """
 
 from __future__ import annotations
@@ -73,6 +73,8 @@ def fitted(picture: Picture, size: int, fit: Fit, background: str) -> Picture:
     """A picture brought to (size, size, C); what is padded is `background`, or transparent where C is 4."""
     image_type = require_pillow()
     height, width = picture.shape[:2]
+    if picture.shape[2] == 1:
+        return fitted(picture.repeat(3, axis=2), size, fit, background)[..., :1]
     image = image_type.fromarray(picture)
     if fit == "pad":
         longest = max(height, width)

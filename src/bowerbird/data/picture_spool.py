@@ -37,6 +37,8 @@ class PictureSpool(AbstractContextManager["PictureSpool"]):
         """Of the first pictures, as they are read."""
         self.is_opaque = True
         """Whether nothing in any picture is transparent."""
+        self.is_grey = True
+        """Whether no picture has colours."""
         self.classes = classes
         self.ledger = Ledger(folder, named)
         self._config = config
@@ -105,14 +107,17 @@ class PictureSpool(AbstractContextManager["PictureSpool"]):
         self._file.write(content)
         self._digests += digest.digest()[:16]
         self.is_opaque = self.is_opaque and (made.shape[2] == 3 or bool((made[..., 3] == _OPAQUE).all()))
+        self.is_grey = self.is_grey and bool((made[..., :1] == made[..., 1:3]).all())
         self.ledger.keep(item.origin, f"sha256:{digest.hexdigest()}", item.licence)
         self.classes.add(item.origin, item.label)
 
     def pictures(self) -> NDArray[np.uint8]:
-        """All of them, mapped from disk; without their fourth channel where that says nothing."""
+        """All of them, mapped from disk; without channels that say nothing: opacity of 1, colours of what is grey."""
         shape = (len(self), self.size or 0, self.size or 0, self.stored_channels)
         stored = np.memmap(self._path, np.uint8, "r", shape=shape)
-        return stored[..., :3] if self.is_opaque else stored
+        if not self.is_opaque:
+            return stored
+        return stored[..., :1] if self.is_grey and self._config.colours == "auto" else stored[..., :3]
 
     def duplicates(self) -> dict[int, Verdict]:
         """Pictures that repeat an earlier one, exactly or nearly, with the one they repeat."""
@@ -126,7 +131,9 @@ class PictureSpool(AbstractContextManager["PictureSpool"]):
             left_out[list(same)] = True
 
             def colours(numbers: NDArray[np.int64]) -> Picture:
-                return on_background(pictures[numbers], self._config.background)
+                chosen = pictures[numbers]
+                grey = chosen.shape[-1] == 1
+                return chosen.repeat(3, axis=-1) if grey else on_background(chosen, self._config.background)
 
             for picture, (first, difference) in resembling(colours, left_out).items():
                 verdicts[picture] = (

@@ -80,12 +80,17 @@ def html(report: Report) -> str:
         _computed(report),
         _foot(report),
     ]
+    return document(f"{report.model}: report", sections)
+
+
+def document(title: str, sections: Sequence[str]) -> str:
+    """A whole page of these sections, in the one style; those that are empty are left out."""
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     body = "\n".join(section for section in sections if section)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(report.model)}: report</title>\n<style>\n{style}</style>\n</head>\n"
+        f"<title>{harmless(title)}</title>\n<style>\n{style}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
@@ -95,10 +100,10 @@ def _head(report: Report) -> str:
     facts += [(name, _plain(value)) for name, value in report.dataset.items()]
     if report.created:
         facts.append(("made", report.created))
-    items = "".join(f"<li>{_text(name)} <b>{_text(value)}</b></li>" for name, value in facts)
+    items = "".join(f"<li>{harmless(name)} <b>{harmless(value)}</b></li>" for name, value in facts)
     return (
-        f"<h1>{_text(report.model)}</h1>\n"
-        f'<p class="quiet"><code>{_text(report.digest)}</code></p>\n<ul class="facts quiet">{items}</ul>'
+        f"<h1>{harmless(report.model)}</h1>\n"
+        f'<p class="quiet"><code>{harmless(report.digest)}</code></p>\n<ul class="facts quiet">{items}</ul>'
     )
 
 
@@ -115,8 +120,8 @@ def _tiles(report: Report) -> str:
             below = f"{_held_out(report)}: {_number(score.reference, score.unit)}"
         unit = score.unit if score.unit != "share" else _SHARE_OF.get(name, "")
         tiles.append(
-            f'<div class="tile"><div class="name">{_text(_name(name))}</div><div class="value">'
-            f"{_number(score.value, score.unit)} <small>{_text(unit)}</small></div>"
+            f'<div class="tile"><div class="name">{harmless(_name(name))}</div><div class="value">'
+            f"{_number(score.value, score.unit)} <small>{harmless(unit)}</small></div>"
             f'<div class="quiet">{below}</div></div>'
         )
     return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
@@ -140,12 +145,12 @@ def _beside(report: Report) -> str:
     share = own.value / best.value - 1 if best.value else 0.0
     words = (
         f"The model spends <b>{abs(share):.1%} {'fewer' if share < 0 else 'more'} bits</b> on a {_size(own)}"
-        f" than the best of the simpler methods here ({_text(_name(best.name))}). Shorter bars are better."
+        f" than the best of the simpler methods here ({harmless(_name(best.name))}). Shorter bars are better."
     )
     return (
         "<h2>Beside simpler methods</h2>\n"
         + f"<p>{words}</p>"
-        + _figure(lambda: bars(rows, in_words(own.unit)), "")
+        + figure(lambda: bars(rows, in_words(own.unit)), "")
     )
 
 
@@ -153,9 +158,9 @@ def _scores(report: Report) -> str:
     rows = []
     for score in [*report.scores, *report.baselines]:
         arrow = "lower" if score.better == "lower" else "higher"
-        unit = "" if score.unit == "share" else f' <span class="quiet">{_text(score.unit)}</span>'
+        unit = "" if score.unit == "share" else f' <span class="quiet">{harmless(score.unit)}</span>'
         rows.append(
-            f"<tr><td>{_text(_name(score.name))}</td><td><b>{_number(score.value, score.unit)}</b>{unit}</td>"
+            f"<tr><td>{harmless(_name(score.name))}</td><td><b>{_number(score.value, score.unit)}</b>{unit}</td>"
             f"<td>{_interval(score) or '–'}</td><td>{_number(score.reference, score.unit)}</td>"
             f"<td>{score.n:,}</td><td>{arrow}</td></tr>"
         )
@@ -175,11 +180,11 @@ def _against(report: Report) -> str:
         interval = f"{ends[0]:+.4f} to {ends[1]:+.4f}" if ends else "–"
         difference = "–" if row["value"] is None else f"{row['value']:+.4f}"
         rows.append(
-            f"<tr><td>{_text(_name(row['name']))}</td><td>{_number(row['a'], row['unit'])}</td>"
+            f"<tr><td>{harmless(_name(row['name']))}</td><td>{_number(row['a'], row['unit'])}</td>"
             f"<td>{_number(row['b'], row['unit'])}</td><td><b>{difference}</b></td><td>{interval}</td>"
-            f'<td class="words">{_text(row["verdict"])}</td></tr>'
+            f'<td class="words">{harmless(row["verdict"])}</td></tr>'
         )
-    other = f"B is {_text(report.against)}" if report.against else "B is the other model"
+    other = f"B is {harmless(report.against)}" if report.against else "B is the other model"
     head = (
         "<tr><th>score</th><th>A</th><th>B</th><th>A - B</th><th>95 % interval</th>"
         '<th class="words">verdict</th></tr>'
@@ -199,16 +204,17 @@ def _spread(report: Report) -> str:
     if len(values) < 5:
         return ""
     caption = f"{_name(own.name)} of each of {len(values):,} held-out units; the last bar holds all beyond."
-    plot = _figure(lambda: histogram(values, together, in_words(own.unit), "units"), caption)
-    return f"<h2>How it differs over the {_text(report.split)} {_content(report)}</h2>\n{plot}"
+    plot = figure(lambda: histogram(values, together, in_words(own.unit), "units"), caption)
+    return f"<h2>How it differs over the {harmless(report.split)} {_content(report)}</h2>\n{plot}"
 
 
-def _figure(draw: Callable[[], str], caption: str) -> str:
+def figure(draw: Callable[[], str], caption: str) -> str:
+    """A plot with a caption; a line that says why there is none where it cannot be drawn."""
     try:
         drawn = draw()
     except MissingExtra as error:
-        return f'<p class="quiet">No plot: {_text(error.what)} ({_text(error.hint or "")}).</p>'
-    below = f"<figcaption>{_text(caption)}</figcaption>" if caption else ""
+        return f'<p class="quiet">No plot: {harmless(error.what)} ({harmless(error.hint or "")}).</p>'
+    below = f"<figcaption>{harmless(caption)}</figcaption>" if caption else ""
     return f"<figure>{drawn}{below}</figure>"
 
 
@@ -245,14 +251,14 @@ def _pair(passage: Passage, samples: Sequence[str]) -> str:
 
 
 def _marked(before: str, text: str, after: str) -> str:
-    return f"{_text(before)}<mark>{_text(text)}</mark>{_text(after)}"
+    return f"{harmless(before)}<mark>{harmless(text)}</mark>{harmless(after)}"
 
 
 def _samples(samples: Sequence[str]) -> str:
     if not samples:
         return ""
     blocks = [
-        f'<div class="text sample" tabindex="0"><span class="label">sample {number}</span>{_text(sample)}</div>'
+        f'<div class="text sample" tabindex="0"><span class="label">sample {number}</span>{harmless(sample)}</div>'
         for number, sample in enumerate(samples, start=1)
     ]
     shown, folded = blocks[:_SHOWN_SAMPLES], blocks[_SHOWN_SAMPLES:]
@@ -277,7 +283,7 @@ def _side_by_side(pair: Pair) -> str:
     share = f", {pair.distance / pair.typical:.2f} of the usual distance" if pair.typical > 0 else ""
     words = f"sample {pair.sample + 1} | training picture {pair.training + 1}{share}"
     drawn = data_uri(sheet([pair.made, pair.learnt], 2))
-    return f'<figure><img alt="{_text(words)}" src="{drawn}"><figcaption>{_text(words)}</figcaption></figure>'
+    return f'<figure><img alt="{harmless(words)}" src="{drawn}"><figcaption>{harmless(words)}</figcaption></figure>'
 
 
 def _pictures(report: Report) -> str:
@@ -295,14 +301,14 @@ def _pictures(report: Report) -> str:
 
 def _computed(report: Report) -> str:
     rows = "".join(
-        f"<dt>{_text(_name(score.name))} <code>{_text(score.name)}</code></dt><dd>{_text(score.note)}</dd>"
+        f"<dt>{harmless(_name(score.name))} <code>{harmless(score.name)}</code></dt><dd>{harmless(score.note)}</dd>"
         for score in [*report.scores, *report.baselines]
     )
     return f"<h2>How each number was computed</h2>\n<dl>{rows}</dl>"
 
 
 def _foot(report: Report) -> str:
-    by = f"Written by {_text(report.created_by)}. " if report.created_by else ""
+    by = f"Written by {harmless(report.created_by)}. " if report.created_by else ""
     return f"<footer>{by}This page asks nothing of the network.</footer>"
 
 
@@ -313,7 +319,9 @@ def _content(report: Report) -> str:
 def _held_out(report: Report) -> str:
     if report.kind == "image":
         return "reference"
-    return f"{_text(report.split)} {_content(report)} {'themselves' if report.kind in _CONTENT else 'itself'}"
+    return (
+        f"{harmless(report.split)} {_content(report)} {'themselves' if report.kind in _CONTENT else 'itself'}"
+    )
 
 
 def _size(score: Score) -> str:
@@ -356,6 +364,6 @@ def _interval(score: Score) -> str:
     return f"{low} to {high}{' %' if score.unit == 'share' else ''}"
 
 
-def _text(text: str) -> str:
+def harmless(text: str) -> str:
     """Text from outside, made harmless: no tag, and no half of a surrogate pair, which UTF-8 cannot hold."""
     return escape(text.encode("utf-8", "replace").decode("utf-8"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from io import StringIO
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -78,6 +78,71 @@ def histogram(values: Floats, mean: float, unit: str, things: str) -> str:
     axes.margins(x=0.03)
     axes.yaxis.get_major_locator().set_params(integer=True, nbins=5)
     return _svg(figure, axes, f"histogram of {unit} over {len(values)} {things}, together {mean:.3f}")
+
+
+def over_time(
+    times: Sequence[float],
+    values: Sequence[float],
+    normal: Sequence[float],
+    alarms: Sequence[bool],
+    unit: str,
+) -> str:
+    """A line over windows of traffic, what is normal for each beside it, and a mark at each alarm.
+
+    Args:
+        times: (windows,) Unix seconds.
+        values: (windows,) what was found.
+        normal: (windows,) what would be normal.
+        alarms: (windows,) whether the difference is beyond chance.
+        unit: of the values.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    figure = _figure(2.0)
+    axes = figure.add_subplot()
+    days = [np.datetime64(round(moment * 1000), "ms") for moment in times]
+    axes.plot(days, normal, color=_QUIET, linewidth=1.2, linestyle=(0, (4, 3)))
+    axes.plot(days, values, color=_ACCENT, linewidth=1.8, marker="o", markersize=3)
+    told = [(day, value) for day, value, alarm in zip(days, values, alarms, strict=True) if alarm]
+    if told:
+        axes.plot(*zip(*told, strict=True), "o", color=_INK, markersize=6, markerfacecolor="none")
+    axes.set_ylabel(unit)
+    axes.margins(x=0.02, y=0.15)
+    axes.xaxis.set_major_formatter(_short_dates(axes))
+    return _svg(
+        figure, axes, f"line plot of {unit} over {len(times)} windows, {sum(alarms)} of them with an alarm"
+    )
+
+
+def counts(days: Sequence[str], parts: Sequence[tuple[str, Sequence[int]]], things: str) -> str:
+    """Bars over days, each of two parts: all in a quiet colour, and the first of them in the accent colour.
+
+    Args:
+        days: (days,) as `2026-11-27`.
+        parts: a name and (days,) counts for all, then for those that stand out.
+        things: what is counted.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    figure = _figure(1.9)
+    axes = figure.add_subplot()
+    places = np.arange(len(days))
+    for (_, numbers), colour in zip(parts, (_MUTED, _ACCENT), strict=False):
+        axes.bar(places, numbers, width=0.72, color=colour)
+    every = max(1, len(days) // 8)
+    axes.set_xticks(places[::every], [day[5:] for day in days[::every]])
+    axes.set_ylabel(things)
+    axes.yaxis.get_major_locator().set_params(integer=True, nbins=4)
+    told = "; ".join(f"{name}: {sum(numbers)}" for name, numbers in parts)
+    return _svg(figure, axes, f"bars of {things} over {len(days)} days, {told}")
+
+
+def _short_dates(axes: Any) -> Any:
+    from matplotlib.dates import ConciseDateFormatter
+
+    return cast(Any, ConciseDateFormatter)(axes.xaxis.get_major_locator())
 
 
 def _figure(height_inches: float) -> Any:

@@ -128,6 +128,7 @@ def gather_evidence(
         raise UsageError(
             f"the model makes pictures of {config.channels} channels, and these have {codec.channels}",
             where=dataset.path,
+            hint="prepare them for it: --set image.colours=keep for three, image.alpha=keep for four",
         )
     extractors = [_seeing(extractor, int(codec.height)) for extractor in extractors_for(dataset)]
     held_out, training = dataset.images(split), dataset.images("train")

@@ -20,17 +20,21 @@ if TYPE_CHECKING:
 def recode(model: Model, dataset: Dataset, out: Path) -> tuple[Dataset, dict[str, Any]]:
     """The dataset as the model's own was, in `out` if it is not so already, and the classes it lacks.
 
+    Grey pictures are colours to a model of colours.
+
     Raises:
         UsageError: the pictures have other channels.
     """
     own, theirs = cast(Pixels, model.codec), cast(Pixels, dataset.codec)
     if same_codec(theirs, own):
         return dataset, _unseen(Counter(), dataset)
-    if theirs.channels != own.channels:
+    is_grey = (theirs.channels, own.channels) == (1, 3)
+    if theirs.channels != own.channels and not is_grey:
         raise UsageError(
             f"the model makes pictures of {own.channels} channels, and these have {theirs.channels}",
             where=dataset.path,
-            hint="prepare them with --set image.alpha=composite, or keep for a model with opacity",
+            hint="prepare them with --set image.alpha=composite, or keep for a model with opacity; "
+            "a model of grey pictures learns no colours",
         )
     numbers = [own.classes.index(name) if name in own.classes else -1 for name in theirs.classes]
     strange: Counter[str] = Counter()
@@ -41,9 +45,8 @@ def recode(model: Model, dataset: Dataset, out: Path) -> tuple[Dataset, dict[str
                 if own.classes and label >= 0 and number < 0:
                     strange[theirs.classes[label]] += 1
                 same = picture.shape[0] == own.height
-                writer.add_picture(
-                    split, picture if same else fitted(picture, own.height, "squash", "white"), number
-                )
+                sized = picture if same else fitted(picture, own.height, "squash", "white")
+                writer.add_picture(split, sized.repeat(3, axis=2) if is_grey else sized, number)
         writer.finish(
             {
                 "kind": dataset.kind,

@@ -36,6 +36,9 @@ FIRST_HALF_LIFE = 500
 """Pictures in which the running mean forgets half, at the least."""
 FINAL_RATE = 0.1
 """Share of the learning rate that its cosine falls to."""
+_MEASURED_PIXELS = 128 * 64 * 64
+"""At most so many in each of the batches of 8 to 128 pictures that what ships is normalised by."""
+_MEASURED_BATCHES = 8
 
 
 class AdversarialConfig(Config):
@@ -87,6 +90,7 @@ class Adversarial:
             images, config.augment if isinstance(config.augment, float) else 0.0
         )
         self.scale = self.penalty_scale = 1.0
+        self._is_measured = False
         self._generator_weights, self._generator_optimizer = self._optimizer(self.generator)
         self._critic_weights, self._critic_optimizer = self._optimizer(self.critic)
 
@@ -199,10 +203,12 @@ class Adversarial:
         new = 1 - 0.5 ** (self.batch_size / half_life)
         for mean, parameter in zip(self.network.parameters(), self.generator.parameters(), strict=True):
             mean.lerp_(parameter, new)
-        for held, buffer in zip(self.network.buffers(), self.generator.buffers(), strict=True):
-            held.copy_(buffer)
+        self._is_measured = False
 
     def shipped(self) -> Arrays:
+        if not self._is_measured:
+            normalise_by_own(self.network)
+            self._is_measured = True
         return {name: value.detach() for name, value in self.network.state_dict().items()}
 
     def partners(self) -> Arrays:
@@ -259,6 +265,36 @@ class Adversarial:
     def augment(self, more: float) -> None:
         """Change pictures with so much more probability from now on, up to where the changes would be learnt."""
         self.adaptive.p = max(self.adaptive.p, min(self.adaptive.p + more, HIGHEST))
+
+
+@torch.no_grad()
+def normalise_by_own(generator: Generator) -> None:
+    """Give a generator's batch norms the mean and variance of its own pictures, those of all classes alike.
+
+    A running mean of weights does not make what the weights made, so the statistics of these do not suit it
+    (Izmailov et al. 2018, arXiv:1803.05407, section 3.2). They depend on the weights alone.
+    """
+    norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return
+    config, device = generator.config, next(generator.parameters()).device
+    together = min(max(_MEASURED_PIXELS // config.resolution**2, 8), 128)
+    count = together * _MEASURED_BATCHES
+    latents = torch.randn(count, config.latent, generator=torch.Generator().manual_seed(0)).to(device)
+    labels = torch.arange(count, device=device) % config.classes if config.classes else None
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches
+        norm.train()
+    try:
+        for first in range(0, count, together):
+            some = slice(first, first + together)
+            generator(latents[some], None if labels is None else labels[some])
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.eval()
+            norm.momentum = momentum
 
 
 def _finish(

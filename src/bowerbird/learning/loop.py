@@ -27,7 +27,7 @@ class Learner(Protocol):
         ...
 
     def shipped(self) -> Arrays:
-        """The weights to evaluate and serve."""
+        """The weights to evaluate and serve, which the network then holds."""
         ...
 
     def partners(self) -> Arrays:

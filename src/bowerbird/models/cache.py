@@ -3,6 +3,8 @@
 A continuous cache (Grave et al. 2017, arXiv:1612.04426) whose keys are the tokens themselves, as in the match
 models of data compression. Wherever the last tokens stood before, what followed there gains weight, the more
 the longer the match: p'(v) = (p(v) + sum of weights of matches followed by v) / (1 + sum of all weights).
+What followed often weighs so much at most that something else is always possible: a text that once says the same
+twice would else say nothing but that.
 
 B rows, T time, N = B x T positions, V tokens, W window, M matches. The state is (B, W): the tokens read
 last plus one, the newest last, 0 where none was read.
@@ -19,6 +21,8 @@ from bowerbird.models.ngrams import START
 
 LONGEST = 16
 """Longer matches count as this long."""
+HEAVIEST = 16.0
+"""What all matches with one continuation weigh together at most."""
 SURPRISE = 60.0
 """Nats above which a token counts as no less likely, so that nothing overflows."""
 
@@ -61,7 +65,7 @@ class Cache(nn.Module):
         position = row * tokens_BT.shape[1] + time
         following = stream_BS[row, place + 1] - 1
         cells, which = torch.unique(position * self.vocab_size + following, return_inverse=True)
-        gained = weights_M.new_zeros(len(cells)).index_add(0, which, weights_M)
+        gained = weights_M.new_zeros(len(cells)).index_add(0, which, weights_M).clamp(max=HEAVIEST)
         flat = logits_BTV.flatten()
         likely = logits_BTV.logsumexp(-1).flatten()[cells // self.vocab_size] - flat[cells]
         raised = torch.log1p(gained * likely.clamp(max=SURPRISE).exp())

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bowerbird.models.cache import LONGEST, SURPRISE, CacheConfig
+from bowerbird.models.cache import HEAVIEST, LONGEST, SURPRISE, CacheConfig
 from bowerbird.models.cells.cell import Cell
 from bowerbird.models.gan import Generator
 from bowerbird.models.kneser_ney import Level, levels, runs
@@ -118,7 +118,7 @@ class PortableRNN(nn.Module):
         weights = (self.cache_by_length[(length - shortest).clamp(min=0).to(torch.int32)] + gate).exp()
         weights = torch.where(matches, weights, 0.0)
         following = (stream_BS[:, 1:] - 1).clamp(min=0).long()
-        gained = torch.zeros_like(logits_BV).scatter_add(1, following, weights)
+        gained = torch.zeros_like(logits_BV).scatter_add(1, following, weights).clamp(max=HEAVIEST)
         most = logits_BV.amax(1, keepdim=True)  # written out: as one operation some runtimes sum less exactly
         whole = (logits_BV - most).exp().sum(1, keepdim=True).log() + most
         likely = whole - logits_BV

@@ -229,6 +229,7 @@ class Training:
     def evaluate(self) -> Validation:
         """Look at what is held out, let the coach judge, and save; the best so far is marked."""
         began = self.clock()
+        self.learner.shipped()  # the network is then what a checkpoint would hold
         found = self.kind.validate(self.network, self.dataset, self.timing.quick_tokens)
         self.timing.evaluate_seconds, self.timing.tokens_validated = self.clock() - began, found.tokens
         self._last_evaluated = self.step

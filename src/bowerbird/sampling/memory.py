@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from bowerbird.models.cache import LONGEST
+from bowerbird.models.cache import HEAVIEST, LONGEST
 from bowerbird.models.ngrams import START
 from bowerbird.sampling.mathematics import F, compiled, exponential, logarithm
 
 _STIR = np.uint64(0x9E3779B97F4A7C15)
 _DOWN = np.uint64(29)
 _SURPRISE = F(60)
+_HEAVIEST = F(HEAVIEST)
 _ZERO, _ONE = F(0), F(1)
 _BLOCK = 64
 """Places looked at together for a match; most blocks hold none."""
@@ -168,7 +169,8 @@ def add_past(
     for index in range(count):
         token = gained[index]
         surprise = min(whole - scores[token], _SURPRISE)
-        scores[token] += F(np.log1p(np.float64(gains[token]) * np.exp(np.float64(surprise))))
+        gain = min(gains[token], _HEAVIEST)
+        scores[token] += F(np.log1p(np.float64(gain) * np.exp(np.float64(surprise))))
         gains[token] = _ZERO
 
 

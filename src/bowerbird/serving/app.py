@@ -19,6 +19,8 @@ from bowerbird.serving.observer import NullObserver, Observer
 from bowerbird.serving.origins import NO_ORIGINS, Origins
 from bowerbird.serving.served import Served
 from bowerbird.serving.sessions import SessionStore
+from bowerbird.serving.shadow import Shadow
+from bowerbird.serving.sink import EventSink
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -36,6 +38,7 @@ def create_app(
     sessions: SessionStore | None = None,
     observer: Observer | None = None,
     feedback: Path | None = None,
+    sink: EventSink | None = None,
 ) -> FastAPI:
     """An app that answers with these models; its parts are `app.state.served`, and end with its lifespan.
 
@@ -50,6 +53,7 @@ def create_app(
         sessions: where the states of named sessions are kept; None keeps none.
         observer: is told what happens, for the metrics.
         feedback: the folder that verdicts on answers are written to; None takes none.
+        sink: keeps a record of each request; None keeps none.
 
     Raises:
         MissingExtra: FastAPI is not installed.
@@ -71,12 +75,16 @@ def create_app(
         keys=keys,
         sessions=sessions,
         feedback=None if feedback is None else Feedback(feedback),
+        sink=sink,
+        shadow=None if sink is None else Shadow(engine, sink, limits.request_seconds),
     )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.warming.start()
         yield
+        if served.shadow is not None:
+            served.shadow.close()
         await asyncio.to_thread(engine.close, 0.0)
         if sessions is not None:
             sessions.close()

@@ -143,11 +143,37 @@ class Engine:
             self._lanes.remove(model_id)
             self._changed.notify()
 
+    def open_beside(self, model_id: str, model: Model, *, background: bool = False) -> None:
+        """Keep a lane for a model that is tried beside the one of this id: who names it to `submit_jobs` gets it.
+
+        Args:
+            background: it makes a step only when nothing else is to be made, and the observer is not told of it.
+
+        Raises:
+            UnknownModel: nothing is served by this id.
+        """
+        lane = self._open(model_id, model, background=background)
+        with self._changed:
+            self._lanes.close_beside(model_id, model)
+            self._lanes.open_beside(lane)
+
+    def close_beside(self, model_id: str, model: Model) -> None:
+        """Keep that lane no longer; what was asked of it ends as it began."""
+        with self._changed:
+            self._lanes.close_beside(model_id, model)
+            self._changed.notify()
+
     def load(self, model_id: str) -> tuple[int, int]:
         """(samples in slots, samples waiting) of a model, those of one that it replaced included."""
         with self._changed:
             loads = [lane.load for lane in self._lanes if lane.model_id == model_id]
         return sum(load[0] for load in loads), sum(load[1] for load in loads)
+
+    @property
+    def busy(self) -> bool:
+        """Something is being made, or waits to be, that is not in the background."""
+        with self._changed:
+            return not all(lane.empty or lane.background for lane in self._lanes)
 
     @property
     def alive(self) -> bool:
@@ -178,14 +204,15 @@ class Engine:
     ) -> None:
         self.close(0.0)
 
-    def _open(self, model_id: str, model: Model) -> Lane:
+    def _open(self, model_id: str, model: Model, *, background: bool = False) -> Lane:
         return Lane(
             model_id,
             model,
             slots=self.slots,
             queue=self.queue,
             lock=self._changed,
-            observer=self._observer,
+            observer=NullObserver() if background else self._observer,
+            background=background,
         )
 
     def _ring(self, lane: Lane, request: Request) -> None:

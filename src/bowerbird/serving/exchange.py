@@ -16,6 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from bowerbird.serving.errors import status_code
+from bowerbird.serving.sink import Note
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,7 +30,7 @@ _ERROR_EVENT = b'data: {"error":'
 
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """A request and its answer, without a word of either."""
+    """A request and its answer. Of their words it has none, but for what `note` has where events are recorded."""
 
     request_id: str
     method: str
@@ -52,6 +53,10 @@ class Exchange:
     left: bool = False
     """The asker hung up before the end."""
     trace_id: str = ""
+    arm: str = ""
+    """Of a model under trial: which version answered."""
+    note: Note | None = None
+    """What its path told of the answer, if it came so far."""
 
 
 Listener = Callable[[Exchange], None]
@@ -142,6 +147,8 @@ def _complete(exchange: Exchange, scope: Scope, state: dict[str, Any]) -> None:
     exchange.model = str(state.get("model", ""))
     exchange.prompt_tokens, exchange.completion_tokens = state.get("tokens", (0, 0))
     exchange.owner = str(state.get("owner", ""))
+    exchange.arm = str(state.get("arm", ""))
+    exchange.note = state.get("note")
 
 
 def _template(scope: Scope) -> str:

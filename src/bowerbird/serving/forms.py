@@ -30,6 +30,22 @@ class Usage(Config):
     total_tokens: int
 
 
+class TriedModel(Config):
+    """A version that is on trial beside a live model."""
+
+    version: int
+    digest: str
+    mode: Literal["shadow", "share"]
+    """`shadow`: it gets copies of requests, and its answers go to the events. `share`: it answers some callers."""
+    share: float
+    since: float
+    """Unix seconds."""
+    shadows: int
+    """Copies that this server asked of challengers so far."""
+    shadows_dropped: int
+    """And those that it had no time for."""
+
+
 class ModelInfo(Config):
     id: str
     object: Literal["model"]
@@ -44,6 +60,10 @@ class ModelInfo(Config):
     parameters: int
     vocab_size: int
     codec: str
+    events: Literal["off", "counts", "sampled", "full"]
+    """What is recorded of each request: nothing, counts, of a share of them the texts too, or of all."""
+    challenger: TriedModel | None = None
+    """What is tried beside it."""
 
 
 class ModelList(Config):

@@ -25,6 +25,8 @@ class Lanes:
     def __init__(self, models: Mapping[str, Model], open_lane: Open):
         self._open = open_lane
         self._serving = {model_id: open_lane(model_id, model) for model_id, model in models.items()}
+        self._beside: list[Lane] = []
+        """Of challengers: asked for by the id of the model that they are tried against."""
         self._retiring: list[Lane] = []
         """Of models that were replaced or removed, until what they were asked for has ended."""
         self._clock = 0.0
@@ -33,6 +35,7 @@ class Lanes:
 
     def __iter__(self) -> Iterator[Lane]:
         yield from self._serving.values()
+        yield from self._beside
         yield from self._retiring
 
     def __getitem__(self, model_id: str) -> Lane:
@@ -50,7 +53,7 @@ class Lanes:
         serving = self[model_id]
         if model is None or serving.model is model:
             return serving
-        for lane in self._retiring:
+        for lane in (*self._beside, *self._retiring):
             if lane.model is model and lane.model_id == model_id:
                 return lane
         self._retiring.append(self._open(model_id, model))
@@ -73,13 +76,27 @@ class Lanes:
         del self._serving[model_id]
         self._tell()
 
+    def open_beside(self, lane: Lane) -> None:
+        """Raises `UnknownModel`: nothing is served by the id that it is asked for by."""
+        assert self[lane.model_id].model is not lane.model, "it is served by this id"
+        self._beside.append(lane)
+
+    def close_beside(self, model_id: str, model: Model) -> None:
+        """Let what was asked of a challenger end as it began; a second time does nothing."""
+        closed = [lane for lane in self._beside if lane.model_id == model_id and lane.model is model]
+        self._beside = [lane for lane in self._beside if lane not in closed]
+        self._retiring += closed
+
     def let_go(self) -> None:
         """Forget lanes that retire and are empty."""
         if self._retiring:
             self._retiring = [lane for lane in self._retiring if not lane.empty]
 
     def next(self) -> Lane | None:
-        """Of the lanes with work, the one that has used least; what it did not use while idle is lost."""
+        """Of the lanes with work, the one that has used least; what it did not use while idle is lost.
+
+        A lane in the background has a turn when no other has work.
+        """
         ready = []
         for lane in self:
             if not lane.ready:
@@ -91,8 +108,9 @@ class Lanes:
             ready.append(lane)
         if not ready:
             return None
-        chosen = min(ready, key=lambda lane: lane.used)
-        self._clock = chosen.used
+        chosen = min(ready, key=lambda lane: (lane.background, lane.used))
+        if not chosen.background:
+            self._clock = chosen.used
         return chosen
 
     def _put(self, model_id: str, lane: Lane) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bowerbird.base.errors import MissingExtra
 from bowerbird.serving.exchange import Exchange
+from bowerbird.serving.sink import EventSink
 
 if TYPE_CHECKING:
     from bowerbird.serving.engine import Engine
@@ -41,6 +42,8 @@ class Metrics:
         self._shared = MULTIPROC in os.environ
         self._registry = CollectorRegistry()
         self._engine: Engine | None = None
+        self._sink: EventSink | None = None
+        self._recorded: dict[str, int] = {}
         self._told_of: dict[str, tuple[str, ...]] = {}
         self.versions: dict[str, str] = {}
         """The registry's version numbers by digest, for `model_info`; of other models there is none."""
@@ -75,6 +78,11 @@ class Metrics:
         self._tokens = counter(
             "tokens_total", "Tokens read (prompt) and made (completion).", "model", "direction"
         )
+        self._events = counter(
+            "events_total",
+            "Records of requests: written, dropped since too many waited, or failed to be written.",
+            "outcome",
+        )
         self._samples = counter("samples_total", "Samples that ended, by why they did.", "model", "reason")
         self._queue_seconds = histogram(
             "time_in_queue_seconds", "From asking for a sample to its slot.", _FIRST_TOKEN, "model"
@@ -105,9 +113,10 @@ class Metrics:
             multiprocess_mode="livemax",
         )
 
-    def follow(self, engine: Engine) -> None:
-        """Ask this engine for its queues and slots whenever numbers are wanted."""
+    def follow(self, engine: Engine, sink: EventSink | None = None) -> None:
+        """Ask this engine for its queues and slots, and what keeps events for its counts, whenever they are wanted."""
         self._engine = engine
+        self._sink = sink
 
     def keep_fresh(self, every_seconds: float = 5.0) -> None:
         """Go on writing the gauges from a thread, so that another process's answer has them."""
@@ -159,6 +168,10 @@ class Metrics:
         """Set the gauges to what is so now."""
         with self._turn:
             self._memory.set(resident_bytes())
+            if self._sink is not None:
+                for outcome, count in self._sink.counts().items():
+                    self._events.labels(outcome).inc(count - self._recorded.get(outcome, 0))
+                    self._recorded[outcome] = count
             if self._engine is None:
                 return
             models = dict(self._engine.models)

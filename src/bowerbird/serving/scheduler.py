@@ -51,6 +51,7 @@ class Lane:
         queue: samples that may wait beside them.
         lock: the engine's; guards the line, and the list of requests.
         observer: is told what happens here.
+        background: it makes a step when no other lane has work.
     """
 
     def __init__(
@@ -62,7 +63,9 @@ class Lane:
         queue: int,
         lock: threading.Condition,
         observer: Observer,
+        background: bool = False,
     ):
+        self.background = background
         self.model_id = model_id
         self.model = model
         self.queue = queue

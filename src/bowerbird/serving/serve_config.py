@@ -5,6 +5,7 @@ from __future__ import annotations
 from bowerbird.base.config import Config
 from bowerbird.serving.limits import LIMITS, Limits
 from bowerbird.serving.session_cache import BOUNDS, Bounds
+from bowerbird.serving.sink import EventSettings
 
 
 class ServeConfig(Config):
@@ -12,3 +13,4 @@ class ServeConfig(Config):
 
     limits: Limits = LIMITS
     sessions: Bounds = BOUNDS
+    events: EventSettings = EventSettings()

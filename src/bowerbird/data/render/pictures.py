@@ -1,6 +1,6 @@
 """Pictures as files: a PNG that says how it was made, a sheet of many, an animation.
 
-H height, W width, C channels: 3 (red, green, blue) or 4 (and opacity).
+H height, W width, C channels: 1 (grey), 3 (red, green, blue) or 4 (and opacity).
 """
 
 from __future__ import annotations

@@ -87,6 +87,13 @@ MAKING = [
         errors=(404, 504),
     ),
 ]
+_ASKED = {
+    "create_completion": "text",
+    "create_chat_completion": "chat",
+    "create_image": "image",
+    "create_melody": "melody",
+}
+"""What a model must be for an operation to be told of: its kind, or a text model's structure."""
 FEEDBACK = [
     Operation(
         "post",
@@ -172,9 +179,12 @@ OTHERS = [
 
 def operations(served: Served) -> list[Operation]:
     """All that this server does."""
+    asked = {model.kind.name for model in served.engine.models.values()}
+    asked |= {model.structure for model in served.engine.models.values() if model.kind.name == "text"}
+    making = [operation for operation in MAKING if _ASKED[operation.name] in asked]
     sessions = SESSIONS if served.sessions is not None else []
     feedback = FEEDBACK if served.feedback is not None else []
-    return [*MODELS, *MAKING, *sessions, *feedback, *OTHERS]
+    return [*MODELS, *making, *sessions, *feedback, *OTHERS]
 
 
 def add(app: FastAPI, served: Served) -> None:

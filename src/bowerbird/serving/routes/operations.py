@@ -11,6 +11,7 @@ from starlette.responses import Response
 from bowerbird.base.errors import NotFound
 from bowerbird.serving.exchange import Exchanges, Recorder
 from bowerbird.serving.metrics import CONTENT_TYPE, Metrics
+from bowerbird.serving.recording import Recording
 from bowerbird.serving.routes.replies import reply
 from bowerbird.serving.served import Served
 from bowerbird.serving.warming import Warming
@@ -27,8 +28,10 @@ def add(app: FastAPI, served: Served) -> None:
     app.state.exchanges = exchanges
     app.add_middleware(Recorder, exchanges=exchanges)
     if metrics is not None:
-        metrics.follow(engine)
+        metrics.follow(engine, served.sink)
         exchanges.listeners.append(metrics)
+    if served.sink is not None:
+        exchanges.listeners.append(Recording(served.sink, engine))
 
     async def health(request: Request) -> Response:
         return reply({"status": "ok" if engine.alive else "failed"}, 200 if engine.alive else 503)

@@ -17,10 +17,12 @@ from bowerbird.serving.answer import Answer
 from bowerbird.serving.asked import Asked
 from bowerbird.serving.errors import BadRequest, error_body
 from bowerbird.serving.feedback import Remembered
+from bowerbird.serving.recording import leave_note, note_of_text
 from bowerbird.serving.rereading import reread
 from bowerbird.serving.routes.replies import EventStream, left, owner_of, reply, unless_gone
 from bowerbird.serving.served import Served
 from bowerbird.serving.sessions import Use
+from bowerbird.serving.shadow import Asking, Copy
 from bowerbird.serving.shapes import DONE, event
 from bowerbird.serving.ticket import Ticket
 
@@ -44,6 +46,8 @@ class Telling:
     """None: there was nothing to make."""
     use: Use | None
     remembered: Remembered | None
+    copy: Copy | None = None
+    """To be asked of a challenger too, once it is answered."""
 
     async def whole(self) -> dict[str, Any]:
         """The answer, once it is all there."""
@@ -94,13 +98,18 @@ class Telling:
         use.keep(state, (len(prompt.text) or self.weight) + choice.length - len(choice.echo))
 
     def end(self) -> None:
-        """Let go of what is held, and leave word for the log. Whatever happened, it is called once."""
+        """Let go of what is held, and leave word for the log and the events. Whatever happened, it is called once."""
         if self.ticket is not None:
             self.ticket.cancel()
         if self.use is not None:
             self.use.close()
         usage = self.answer.usage()
         self.request.state.tokens = (usage["prompt_tokens"], usage["completion_tokens"])
+        if self.served.sink is not None:
+            leave_note(self.request.state, note_of_text, self.answer, self.ticket, self.served.sink)
+        answered = all(choice.finished is not None for choice in self.answer.choices)
+        if self.copy is not None and self.served.shadow is not None and answered:
+            self.served.shadow.offer(self.copy)
 
 
 async def tell(request: Request, served: Served, asked: Asked, weight: int, make: Make) -> Response:
@@ -127,6 +136,7 @@ async def _begun(request: Request, served: Served, asked: Asked, weight: int, ma
     engine, owner, model_id = served.engine, owner_of(request), asked.model
     model = engine.model(model_id)
     request.state.model = model_id
+    trial = served.challengers.of(model_id, model)
     use: Use | None = None
     if asked.session is not None:
         store = served.sessions
@@ -134,7 +144,12 @@ async def _begun(request: Request, served: Served, asked: Asked, weight: int, ma
             raise BadRequest("this server keeps no sessions", param="session", code="unsupported_parameter")
         model_id = await asyncio.to_thread(store.model_for, asked.session, owner, model_id, engine.models)
         model = engine.model(model_id)
+        if trial is not None and model_id == asked.model:
+            going_on = (store, asked.session, owner, model)
+            model, request.state.arm = await asyncio.to_thread(trial.of_session, *going_on)
         use = await asyncio.to_thread(store.use, asked.session, owner, model, model_id)
+    elif trial is not None:
+        model, request.state.arm = trial.of_caller(owner, model)
     try:
         start = None if use is None else use.start
         if weight + 64 * asked.best_of <= _LIGHT:
@@ -156,4 +171,29 @@ async def _begun(request: Request, served: Served, asked: Asked, weight: int, ma
             use.close()
         raise
     remembered = None if served.feedback is None else served.feedback.remembered
-    return Telling(request, served, model, answer, weight, ticket, use, remembered)
+    copy = None
+    if trial is not None and asked.session is None and served.shadow is not None and trial.is_copied():
+        copy = _copy(request, served, answer, trial.model, make)
+    return Telling(request, served, model, answer, weight, ticket, use, remembered, copy)
+
+
+def _copy(request: Request, served: Served, answered: Answer, challenger: Model, make: Make) -> Copy:
+    """The same request for a challenger, which answers it whole."""
+
+    def asking(model: Model) -> Asking:
+        answer = make(model, None)
+        answer.keeps_text = True
+        answer.head["id"] = answered.id
+        sink = served.sink
+        assert sink is not None, "a shadow has one"
+        usage = answer.usage
+        return Asking(
+            answer.jobs,
+            answer.take,
+            lambda ticket: note_of_text(answer, ticket, sink),
+            lambda: (usage()["prompt_tokens"], usage()["completion_tokens"]),
+        )
+
+    return Copy(
+        answered.asked.model, challenger, answered.id, "text", request.url.path, owner_of(request), asking
+    )

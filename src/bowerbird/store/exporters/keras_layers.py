@@ -16,6 +16,7 @@ START = 0
 """The token that begins a document."""
 LONGEST = 16
 """Longer matches in the past count as this long."""
+HEAVIEST = 16.0
 SURPRISE = 60.0
 """Nats above which a token counts as no less likely, so that nothing overflows."""
 
@@ -160,6 +161,7 @@ class Cache(keras.layers.Layer):  # type: ignore[misc]
             ops.maximum(ops.cast(after, "int32") - 1, 0), logits.shape[1], dtype="float32"
         )
         gained = ops.squeeze(ops.matmul(ops.expand_dims(weights, 1), following), 1)
+        gained = ops.minimum(gained, HEAVIEST)
         likely = ops.logsumexp(logits, axis=1, keepdims=True) - logits
         return [logits + ops.log1p(gained * ops.exp(ops.minimum(likely, SURPRISE))), after]
 

@@ -2,7 +2,7 @@
 
     registered model NAME     its aliases, and a tag for every move of one
     version 1, 2, 3 ...       numbered by MLflow; tags: digest, parent, dataset, run, record
-    the version's run         scores as metrics, settings as params; artifacts: bundle/ and its signature
+    the version's run         scores as metrics, settings as params; artifacts: bundle/ and what lies beside it
 
 Nothing is locked, for a server gives no locks. MLflow gives a number once. A version is made together with its
 entry in the log. Each move of an alias is a tag of its own, so no writer overwrites another's; whoever has made
@@ -26,6 +26,7 @@ from typing import Any
 
 from bowerbird.base.errors import BowerbirdError, CorruptFile, NotFound, UsageError
 from bowerbird.base.files import private_folder, whole_folder
+from bowerbird.store.beside import beside
 from bowerbird.store.registry.log import history, who
 from bowerbird.store.registry.mlflow_client import (
     ATTEMPTS,
@@ -49,10 +50,10 @@ from bowerbird.store.registry.mlflow_records import (
 )
 from bowerbird.store.registry.naming import LIVE, NAME, before, check_alias, check_name, choose, no_name
 from bowerbird.store.registry.version import Version, finite
-from bowerbird.store.signing import signature_of
 
 EXPERIMENT = "bowerbird"
-SIGNATURE = "bundle.sig"
+_BESIDE = ("bundle.sig", "bundle.reference.json")
+"""Artifacts that lie beside `bundle`."""
 _LONGEST_REASON = 3000
 _PAGE = 1000
 _OURS = f"tags.`{DIGEST}` LIKE 'sha256:%'"
@@ -217,19 +218,18 @@ class MlflowRegistry:
         return str(found.experiment_id)
 
     def _upload(self, run_id: str, bundle: Path) -> None:
-        """Give MLflow a bundle, and the signature that lies beside it."""
+        """Give MLflow a bundle, and what lies beside it."""
         self._client.log_artifacts(run_id, str(bundle), "bundle")
-        signature = signature_of(bundle)
-        if signature.is_file():
-            with tempfile.TemporaryDirectory() as folder:
-                named = shutil.copyfile(signature, Path(folder) / SIGNATURE)
-                self._client.log_artifact(run_id, str(named))
+        with tempfile.TemporaryDirectory() as folder:
+            for path, named in beside(bundle, Path(folder) / "bundle"):
+                self._client.log_artifact(run_id, str(shutil.copyfile(path, named)))
 
     def _bring(self, run_id: str, folder: Path) -> None:
-        """Download a version's bundle, and its signature where it has one."""
+        """Download a version's bundle, and what lies beside it."""
         self._client.download_artifacts(run_id, "bundle", str(folder))
-        if any(one.path == SIGNATURE for one in self._client.list_artifacts(run_id)):
-            self._client.download_artifacts(run_id, SIGNATURE, str(folder))
+        for one in self._client.list_artifacts(run_id):
+            if one.path in _BESIDE:
+                self._client.download_artifacts(run_id, one.path, str(folder))
         for path in folder.rglob("*"):
             if not path.is_symlink():
                 path.chmod(0o700 if path.is_dir() else 0o600)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bowerbird.base.errors import CorruptFile, NotFound
 from bowerbird.base.files import check_format, read_json, whole_folder, write_json
-from bowerbird.store.signing import signature_of
+from bowerbird.store.beside import beside
 
 FORMAT = 1
 RECORD = "version.json"
@@ -47,16 +47,15 @@ def write_version(
     parent: str | None,
     origin: Mapping[str, str],
 ) -> None:
-    """Copy a bundle, and its signature where it has one, into a new version folder, whole or not at all.
+    """Copy a bundle, and what lies beside it and travels with it, into a new version folder, whole or not at all.
 
     Raises:
         CorruptFile: there is a link in the bundle: what it leads to would be published too.
     """
-    signature = signature_of(bundle)
     with whole_folder(folder) as building:
         _copy(bundle, building / "bundle")
-        if signature.is_file():
-            _copy_file(signature, signature_of(building / "bundle"))
+        for path, place in beside(bundle, building / "bundle"):
+            _copy_file(path, place)
         record = {
             "format": FORMAT,
             "version": number,
