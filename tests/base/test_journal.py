@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bowerbird.base.errors import StorageError
+from bowerbird.base.errors import CorruptFile, StorageError
 from bowerbird.base.journal import Journal
 
 
@@ -74,3 +75,18 @@ def test_a_journal_in_a_place_that_is_no_folder_is_a_storage_error(tmp_path: Pat
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError):
         Journal(tmp_path / "file" / "m.jsonl").write(step=1)
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    for name in ("folder", "pipe", "link"):
+        with pytest.raises(CorruptFile, match="no file"):
+            Journal(tmp_path / name).read()
+
+
+def test_a_line_that_is_nested_too_deeply_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("[" * 100_000 + '\n{"step": 1}\n')
+    assert Journal(path).read() == [{"step": 1}]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bowerbird.base.errors import storage_errors
+from bowerbird.base.errors import CorruptFile, storage_errors
 from bowerbird.base.files import private, write_whole
 
 Record = dict[str, Any]
@@ -28,14 +29,20 @@ class Journal:
             self.listener(record)
 
     def read(self) -> list[Record]:
-        """All whole lines; a last line that a crash cut short is left out."""
+        """All whole lines; a last line that a crash cut short is left out.
+
+        Raises:
+            CorruptFile: it is a link, or no file.
+        """
         records: list[Record] = []
-        if self.path.exists():
+        if self.path.is_symlink() or self.path.exists():
+            if not stat.S_ISREG(self.path.lstat().st_mode):
+                raise CorruptFile("this journal is a link, or no file", where=self.path)
             # Split at newlines alone: a sampled text may hold other line ends, which JSON leaves as they are.
             for line in self.path.read_text(encoding="utf-8", errors="replace").split("\n"):
                 try:
                     record = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
                 if isinstance(record, dict):
                     records.append(record)

@@ -16,12 +16,15 @@ from bowerbird.sampling.draw import BANNED, END, GUIDED, USED, draw
 from bowerbird.sampling.layout import PANEL
 from bowerbird.sampling.mathematics import F, compiled, sigmoid, tanh
 from bowerbird.sampling.memory import add_counted, add_past, remember
-from bowerbird.sampling.vectors import tile
+from bowerbird.sampling.vectors import has_wide_vectors, tile
 
 _ONE = F(1)
-_tile_8x1, _tile_4x1 = tile(8, 1), tile(4, 1)
-_tile_2x4, _tile_2x1 = tile(2, 4), tile(2, 1)
-_tile_1x4, _tile_1x1 = tile(1, 4), tile(1, 1)
+# Sums of a tile that do not fit into the processor's vector registers go through memory, at half the speed or less.
+_MANY, _SOME, _PAIR, _ABREAST = (8, 4, 4, 4) if has_wide_vectors() else (2, 2, 1, 2)
+"""Rows of a tile where there are many and where some are left; panels beside each other for two rows, and for one."""
+_tile_many, _tile_some = tile(_MANY, 1), tile(_SOME, 1)
+_tile_pair, _tile_2x1 = tile(2, _PAIR), tile(2, 1)
+_tile_abreast, _tile_1x1 = tile(1, _ABREAST), tile(1, 1)
 
 
 @compiled
@@ -187,30 +190,31 @@ def _multiply(
     at, size = layout.matrices[number, 0], layout.matrices[number, 1]
     panels, bias = layout.matrices[number, 2], layout.matrices[number, 3]
     weights, biases = layout.weights, layout.biases
-    eights = active - active % 8
-    fours = active - active % 4
-    if fours:
+    many = active - active % _MANY
+    some = many + (active - many) // _SOME * _SOME
+    if some:
         for panel in range(panels):
             place, column = at + panel * size * PANEL, panel * PANEL
             told = bias + column
-            for first in range(0, eights, 8):
-                _tile_8x1(
+            for first in range(0, many, _MANY):
+                _tile_many(
                     weights, place, size, inputs, sources, first, outputs, targets, column, biases, told
                 )
-            if fours > eights:
-                _tile_4x1(
-                    weights, place, size, inputs, sources, eights, outputs, targets, column, biases, told
+            if some > many:
+                _tile_some(
+                    weights, place, size, inputs, sources, many, outputs, targets, column, biases, told
                 )
-    first = fours
+    first = some
     while first < active:
         rows = 2 if first + 2 <= active else 1
         panel = 0
         while panel < panels:
             place, column = at + panel * size * PANEL, panel * PANEL
             told = bias + column
-            wide = panel + 4 <= panels
+            abreast = _PAIR if rows == 2 else _ABREAST
+            wide = panel + abreast <= panels
             if rows == 2 and wide:
-                _tile_2x4(
+                _tile_pair(
                     weights, place, size, inputs, sources, first, outputs, targets, column, biases, told
                 )
             elif rows == 2:
@@ -218,14 +222,14 @@ def _multiply(
                     weights, place, size, inputs, sources, first, outputs, targets, column, biases, told
                 )
             elif wide:
-                _tile_1x4(
+                _tile_abreast(
                     weights, place, size, inputs, sources, first, outputs, targets, column, biases, told
                 )
             else:
                 _tile_1x1(
                     weights, place, size, inputs, sources, first, outputs, targets, column, biases, told
                 )
-            panel += 4 if wide else 1
+            panel += abreast if wide else 1
         first += rows
 
 

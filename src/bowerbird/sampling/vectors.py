@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -22,6 +22,11 @@ from bowerbird.sampling.layout import PANEL
 LANES = 16
 _FLOAT = ir.FloatType()
 _VECTOR = ir.VectorType(_FLOAT, LANES)
+
+
+def has_wide_vectors() -> bool:
+    """Whether this processor has 32 registers for vectors of 16 numbers (AVX-512), not 16 for 8 of them or fewer."""
+    return bool(binding.get_host_cpu_features().get("avx512f", False))
 
 
 def tile(rows: int, panels: int) -> Callable[..., None]:
