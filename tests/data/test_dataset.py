@@ -238,6 +238,17 @@ def test_a_table_with_a_pickle_in_it_is_not_read(copied: Path) -> None:
         Dataset.open(copied).documents("train")
 
 
+def test_a_table_whose_header_ends_in_an_odd_space_is_refused(copied: Path) -> None:
+    table = copied / "train.documents.npy"
+    content = bytearray(table.read_bytes())
+    end = content.index(b"\n", 10)
+    content[end] = 0x0B  # white space to Python, nothing to NumPy
+    table.write_bytes(content)
+    reseal(copied, lambda told: told["files"].update({table.name: digest_file(table)}))
+    with pytest.raises(CorruptFile, match="table"):
+        Dataset.open(copied)
+
+
 def test_on_the_command_line_damage_ends_with_3_and_says_where(
     copied: Path, tmp_path: Path, bowerbird: Callable[..., Ran]
 ) -> None:

@@ -331,7 +331,7 @@ def _table(where: Path, shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
     with where.open("rb") as file:
         begins = file.read(10)
         length = int.from_bytes(begins[8:], "little")
-        right = begins[:8] == b"\x93NUMPY\x01\x00" and file.read(length).rstrip() == told
+        right = begins[:8] == b"\x93NUMPY\x01\x00" and file.read(length).rstrip(b" \n") == told
     if not right or where.stat().st_size != 10 + length + math.prod(shape) * kind.itemsize:
         raise CorruptFile("this table is not the one that the dataset speaks of", where=where, hint=_AGAIN)
     table: NDArray[Any] = np.load(where, allow_pickle=False)
