@@ -220,3 +220,21 @@ def test_the_key_of_a_place_does_not_depend_on_how_it_is_written(
     monkeypatch.chdir(path.parent)
     keys = {EventStore(place).key for place in (path, str(path), "events.sqlite", f"sqlite:///{path}")}
     assert len(keys) == 1
+
+
+def test_whoever_comes_while_a_store_is_made_finds_all_of_it(tmp_path: Path) -> None:
+    for number in range(20):
+        place, errors = tmp_path / str(number) / "events.sqlite", list[Exception]()
+
+        def come(place: Path = place, errors: list[Exception] = errors) -> None:
+            try:
+                EventStore(place).close()
+            except Exception as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=come) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert errors == []

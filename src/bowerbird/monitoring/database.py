@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from filelock import FileLock
@@ -27,7 +28,7 @@ from bowerbird.base.errors import (
     UsageError,
     storage_errors,
 )
-from bowerbird.base.files import check_format, private, private_folder
+from bowerbird.base.files import check_format, private_folder, write_whole
 from bowerbird.monitoring.tables import ABOUT, METADATA, SCHEMA
 
 _HEADER = b"SQLite format 3\x00"
@@ -99,19 +100,30 @@ def open_database(place: Place, *, create: bool, timeout_seconds: float) -> Engi
             private_folder(place.path.parent)
             with FileLock(place.path.with_name(f".{place.path.name}.lock"), mode=0o600):
                 if not _is_database(place.path):
-                    os.close(private(str(place.path), os.O_RDWR | os.O_CREAT))
-                    engine = _engine(place, timeout_seconds)
-                    with _disposed_on_failure(engine):
-                        with failures(place), engine.connect() as connection:
-                            # Both must come before the first table; both are kept in the file.
-                            connection.exec_driver_sql("PRAGMA auto_vacuum = INCREMENTAL")
-                            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-                        _check_tables(engine, place, create)
-                    return engine
+                    _make_file(place, place.path, timeout_seconds)
     engine = _engine(place, timeout_seconds)
     with _disposed_on_failure(engine):
         _check_tables(engine, place, create)
     return engine
+
+
+def _make_file(place: Place, path: Path, timeout_seconds: float) -> None:
+    """A new store is made elsewhere and put into its place: nobody finds it before all of it is there."""
+    path = Path(os.path.realpath(path))
+    with TemporaryDirectory(prefix="bowerbird-events-") as folder:
+        new = Path(folder) / path.name
+        engine = _engine(Place(place.url.set(database=str(new)), new), timeout_seconds)
+        try:
+            with failures(place), engine.connect() as connection:
+                # Both must come before the first table; both are kept in the file.
+                connection.exec_driver_sql("PRAGMA auto_vacuum = INCREMENTAL")
+                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            _check_tables(engine, place, create=True)
+        finally:
+            engine.dispose()  # what is in the log moves into the file
+        for ending in ("-wal", "-shm"):  # the log of a file that was taken away would be read into this one
+            Path(f"{path}{ending}").unlink(missing_ok=True)
+        write_whole(path, new.read_bytes())
 
 
 @contextmanager
