@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -100,13 +100,11 @@ def _texts(
     training: Dataset | None,
 ) -> None:
     """Measure the prompts or outputs that are long enough, each cut to what the reference reaches."""
-    normal = None if reference is None else reference.prompts if side == PROMPTS else reference.outputs
-    longest = (normal.longest if normal else 0) or _CUT
+    longest = _longest(side, reference)
     alphabet = Alphabet(reference.alphabet) if reference is not None and reference.alphabet else None
     places, texts = [], []
-    for at in answered:
-        text = events[at].prompt if side == PROMPTS else events[at].output
-        if text is not None and size(text) >= LADDER[0] and text.strip():
+    for at, text in _said(side, answered, events):
+        if size(text) >= LADDER[0]:
             places.append(at)
             texts.append(cut(text, longest))
     extra: list[dict[str, float]] = [{} for _ in texts]
@@ -137,12 +135,10 @@ def _tunes(
     training: Dataset | None,
 ) -> None:
     """Measure the tunes that can be read and have notes enough; what cannot be read is passed over."""
-    normal = None if reference is None else reference.prompts if side == PROMPTS else reference.outputs
-    longest = (normal.longest if normal else 0) or _CUT
+    longest = _longest(side, reference)
     places, found = [], []
-    for at in answered:
-        text = events[at].prompt if side == PROMPTS else events[at].output
-        tune = _tune(text) if text and text.strip() else None
+    for at, text in _said(side, answered, events):
+        tune = _tune(text)
         if tune is not None and len(tune.notes) >= LADDER[0]:
             places.append(at)
             found.append(cut_tune(tune, longest))
@@ -183,6 +179,20 @@ def _pictures(
     for progress in run_all(model.kind.open_session(model.network, _AT_ONCE), jobs, set()):
         [found] = image_traits(progress.chunk.content[:1])
         _add(told[places[progress.index]], OUTPUTS, found, 1)
+
+
+def _longest(side: str, reference: Reference | None) -> int:
+    """Bytes or notes that the reference reaches on this side."""
+    normal = None if reference is None else reference.prompts if side == PROMPTS else reference.outputs
+    return (normal.longest if normal else 0) or _CUT
+
+
+def _said(side: str, answered: Iterable[int], events: Sequence[Event]) -> Iterator[tuple[int, str]]:
+    """The prompts or outputs that were recorded and are not blank, and which request each is of."""
+    for at in answered:
+        text = events[at].prompt if side == PROMPTS else events[at].output
+        if text is not None and text.strip():
+            yield at, text
 
 
 def _tune(text: str) -> Tune | None:

@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 from bowerbird.base.errors import BowerbirdError
 from bowerbird.kinds.loaded import Model
 from bowerbird.serving import warming
-from bowerbird.serving.delivery import report
+from bowerbird.serving.delivery import report, warn
 from bowerbird.serving.engine import Engine
 from bowerbird.serving.errors import UnknownSession
 from bowerbird.serving.sessions import SessionStore
@@ -203,11 +203,7 @@ class ChallengerWatch:
         if self._failed.get(f"{name}: told") == said:
             return
         self._failed[f"{name}: told"] = said
-        what = f"nothing is tried beside `{name}`"
-        if isinstance(error, BowerbirdError):
-            log.warning("%s: %s", what, " ".join(str(error).split()))
-        else:
-            report(what, error)
+        warn(f"nothing is tried beside `{name}`", error)
 
     def _name_of(self, reference: str) -> str | None:
         """The name that a reference is of, where it means what is live; None for folders and numbers."""

@@ -74,3 +74,11 @@ def report(what: str, error: Exception) -> None:
     if not isinstance(error, BowerbirdError):
         places = "".join(traceback.format_tb(error.__traceback__))
         log.error("%s: %s\n%s", what, type(error).__name__, places)
+
+
+def warn(what: str, error: Exception) -> None:
+    """Log what the server goes on without: an error of ours in a line, a fault by its place."""
+    if isinstance(error, BowerbirdError):
+        log.warning("%s: %s", what, " ".join(str(error).split()))
+    else:
+        report(what, error)

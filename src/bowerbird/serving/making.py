@@ -7,12 +7,33 @@ from typing import Any
 
 from bowerbird.base.errors import DataError, UsageError
 from bowerbird.kinds.loaded import Model
+from bowerbird.sampling.session import FinishReason
 from bowerbird.serving.asked import check_text
 from bowerbird.serving.errors import BadRequest
 from bowerbird.serving.scheduler import Job
+from bowerbird.serving.ticket import Piece
 
 MOST_MADE = 256
 """Melodies or pictures of one request."""
+
+
+class Gathering:
+    """Takes the pieces of so many samples, until they are told whole."""
+
+    def __init__(self, samples: int):
+        self.tokens = 0
+        """Of all samples so far."""
+        self._texts: list[list[str]] = [[] for _ in range(samples)]
+        self._ends: list[FinishReason | None] = [None] * samples
+
+    def take(self, piece: Piece) -> None:
+        self._texts[piece.index].append(piece.text)
+        self._ends[piece.index] = piece.finished
+        self.tokens += piece.tokens
+
+    def made(self) -> tuple[list[str], list[FinishReason | None], int]:
+        """Each sample's text and why it ended, and the tokens of all."""
+        return ["".join(parts) for parts in self._texts], self._ends, self.tokens
 
 
 def check_kind(model: Model, name: str, kind: str, otherwise: str) -> None:

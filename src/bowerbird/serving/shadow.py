@@ -10,9 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from bowerbird.base.errors import BowerbirdError
 from bowerbird.kinds.loaded import Model
 from bowerbird.serving.delivery import report, told
 from bowerbird.serving.engine import Engine
@@ -133,8 +131,7 @@ class Shadow:
         except Stopping:
             return
         except Exception as error:
-            if not isinstance(error, BowerbirdError):
-                report("a shadow could not be asked", error)
+            report("a shadow could not be asked", error)
             failure = told(error)
             status, code = failure.http_status, code_of(failure) or "error"
         self.asked += 1
@@ -176,19 +173,3 @@ class Shadow:
                 "output": note.output,
             }
         )
-
-
-def gathered_pieces(
-    samples: int,
-) -> tuple[Callable[[Piece], None], Callable[[], tuple[list[str], list[Any], int]]]:
-    """Takes the pieces of so many samples, and gives each one's text, why it ended, and the tokens of all."""
-    texts: list[list[str]] = [[] for _ in range(samples)]
-    ends: list[Any] = [None] * samples
-    tokens = [0]
-
-    def take(piece: Piece) -> None:
-        texts[piece.index].append(piece.text)
-        ends[piece.index] = piece.finished
-        tokens[0] += piece.tokens
-
-    return take, lambda: (["".join(parts) for parts in texts], ends, tokens[0])

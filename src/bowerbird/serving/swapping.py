@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
-from bowerbird.base.errors import BowerbirdError
 from bowerbird.kinds.loaded import Model
 from bowerbird.serving import warming
-from bowerbird.serving.delivery import report
+from bowerbird.serving.delivery import warn
 from bowerbird.serving.engine import Engine
 from bowerbird.workspace import Workspace
 
@@ -101,7 +100,7 @@ class AliasWatch:
             self.engine.replace(model_id, model)
         except Exception as error:
             self._failed[model_id] = digest, time.monotonic()
-            _warn(
+            warn(
                 f"`{model_id}` stays as it is: the model that `{reference}` leads to cannot be served", error
             )
             return False
@@ -116,14 +115,7 @@ class AliasWatch:
         except Exception as error:
             if self._unseen.get(model_id) != str(error):
                 self._unseen[model_id] = str(error)
-                _warn(f"`{model_id}` stays as it is: `{reference}` cannot be looked up", error)
+                warn(f"`{model_id}` stays as it is: `{reference}` cannot be looked up", error)
             return None
         self._unseen.pop(model_id, None)
         return published.digest if published is not None else None
-
-
-def _warn(what: str, error: Exception) -> None:
-    if isinstance(error, BowerbirdError):
-        log.warning("%s: %s", what, " ".join(str(error).split()))
-    else:
-        report(what, error)

@@ -12,10 +12,11 @@ from bowerbird.kinds.loaded import Model
 from bowerbird.sampling.session import FinishReason
 from bowerbird.serving.bodies import read_json_body
 from bowerbird.serving.errors import BadRequest
+from bowerbird.serving.making import Gathering
 from bowerbird.serving.recording import leave_note, note_of_things
 from bowerbird.serving.routes.replies import left, owner_of, reply, unless_gone
 from bowerbird.serving.served import Served
-from bowerbird.serving.shadow import Asking, Copy, gathered_pieces
+from bowerbird.serving.shadow import Asking, Copy
 from bowerbird.serving.ticket import Ticket
 from bowerbird.serving.validation import validated
 
@@ -66,14 +67,14 @@ def _copy(request: Request, served: Served, body: Any, challenger: Model, ask: A
 
     def asking(model: Model) -> Asking:
         asked = ask(body, model)
-        take, made = gathered_pieces(len(asked.jobs))
+        gathering = Gathering(len(asked.jobs))
         sink = served.sink
         assert sink is not None, "a shadow has one"
         return Asking(
             asked.jobs,
-            take,
-            lambda ticket: note_of_things(request_id, model.digest, asked, ticket, made(), sink),
-            lambda: (asked.prompt_tokens, made()[2]),
+            gathering.take,
+            lambda ticket: note_of_things(request_id, model.digest, asked, ticket, gathering.made(), sink),
+            lambda: (asked.prompt_tokens, gathering.tokens),
         )
 
     kind = challenger.kind.name
@@ -82,11 +83,7 @@ def _copy(request: Request, served: Served, body: Any, challenger: Model, ask: A
 
 async def gathered(ticket: Ticket) -> tuple[list[str], list[FinishReason | None], int]:
     """Each sample's text and why it ended, and the tokens of all."""
-    texts: list[list[str]] = [[] for _ in range(ticket.samples)]
-    ends: list[FinishReason | None] = [None] * ticket.samples
-    tokens = 0
+    gathering = Gathering(ticket.samples)
     async for piece in ticket:
-        texts[piece.index].append(piece.text)
-        ends[piece.index] = piece.finished
-        tokens += piece.tokens
-    return ["".join(parts) for parts in texts], ends, tokens
+        gathering.take(piece)
+    return gathering.made()
