@@ -173,6 +173,8 @@ def test_a_codec_of_no_text_still_takes_any_text(name: str) -> None:
         ({"name": "characters", "pieces": "abc"}, {}),
         ({"name": "characters", "pieces": [1]}, {}),
         ({"name": "words", "pieces": [""]}, {}),
+        ({"name": "characters", "pieces": ["a", "\ud800"]}, {}),
+        ({"name": "words", "pieces": ["no\udfff"]}, {}),
         ({"name": "pixels"}, {}),
         ({"name": "pixels", "height": 8, "width": 8, "channels": 2, "classes": []}, {}),
         ({"name": "pixels", "height": 0, "width": 8, "channels": 3, "classes": []}, {}),

@@ -59,6 +59,8 @@ class Characters:
         pieces = description.get("pieces")
         if not isinstance(pieces, list) or not all(isinstance(piece, str) and piece for piece in pieces):
             raise CorruptFile(f"the codec `{cls.name}` has no list of pieces")
+        if any("\ud800" <= character <= "\udfff" for piece in pieces for character in piece):
+            raise CorruptFile(f"a piece of the codec `{cls.name}` holds half of a surrogate pair")
         return cls(pieces)
 
     def encode(self, text: str) -> Tokens:
