@@ -107,13 +107,14 @@ class Counted:
 
 @pytest.mark.parametrize(
     ("streams", "hold_seconds", "tokens"),
-    [(16, 1e9, [1] * 18), (17, 1e9, [1, 8, 8, 1]), (17, 0.0, [1] * 18)],
-    ids=["few at once", "many by eights", "many by time"],
+    [(16, 1e9, [1] * 18), (17, 1e9, [1, 17]), (17, 0.0, [1] * 18)],
+    ids=["few at once", "many held back", "many by time"],
 )
 def test_where_many_streams_run_their_content_is_held_back(
     streams: int, hold_seconds: float, tokens: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(samples, "HOLD_SECONDS", hold_seconds)
+    monkeypatch.setattr(samples, "MOST_HOLD_SECONDS", hold_seconds)
     loop: Any = Counted()
     recorder = Recorder()
     with engine_of({"paced": PacedModel(Unpaced())}, slots=32, observer=recorder) as engine:
@@ -128,6 +129,7 @@ def test_where_many_streams_run_their_content_is_held_back(
 
 
 def test_what_is_held_back_is_told_before_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples, "MOST_HOLD_SECONDS", 1e9)
     monkeypatch.setattr(samples, "HOLD_SECONDS", 1e9)
     pace, recorder = threading.Semaphore(4), Recorder()
     with engine_of({"paced": PacedModel(pace)}, slots=32, observer=recorder) as engine:

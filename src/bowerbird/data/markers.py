@@ -39,6 +39,8 @@ def shown(text: str, *, begun: bool = False) -> str:
 
     `begun` says that this goes on from text already shown, so a turn at its start needs a new line.
     """
+    if text.isascii():
+        return text
     text = text.replace(DOCUMENT, "")
     lines = _ANY_ROLE.sub(lambda match: f"\n{_ROLE_OF[match.group()]}: ", text)
     return lines if begun or text[:1] not in _ROLE_OF else lines[1:]

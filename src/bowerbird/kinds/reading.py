@@ -15,8 +15,8 @@ from bowerbird.sampling.session import FinishReason
 class TextReader:
     """Holds back an ending that may yet become a stop string, so that none is ever given out.
 
-    Where stop strings are looked for, tokens are read one by one: the text ends at the same one however
-    many come at once.
+    Where a stop string is found, the tokens are read one by one: the text ends at the same one however many
+    come at once.
     """
 
     unread = 0
@@ -32,15 +32,16 @@ class TextReader:
     def push(
         self, content: NDArray[np.int64], finished: FinishReason | None
     ) -> tuple[str, FinishReason | None]:
-        tokens = content.tolist()
-        if not self._stop:
-            return self._read("".join([self._decoder.push(token) for token in tokens]), finished)
+        parts = [self._decoder.push(token) for token in content.tolist()]
+        new = "".join(parts)
+        if self._first_stop(self._held + shown(new, begun=self._begun)) is None:
+            return self._read(new, finished)
         given = ""
-        for place, token in enumerate(tokens, 1):
-            text, reason = self._read(self._decoder.push(token), None)
+        for place, part in enumerate(parts, 1):
+            text, reason = self._read(part, None)
             given += text
             if reason:
-                self.unread = len(tokens) - place
+                self.unread = len(parts) - place
                 return given, reason
         text, reason = self._read("", finished)
         return given + text, reason
@@ -52,13 +53,17 @@ class TextReader:
         visible = shown(new, begun=self._begun)
         self._begun = self._begun or bool(visible)
         text = self._held + visible
-        cuts = [place for place in (text.find(stop) for stop in self._stop) if place >= 0]
-        if cuts:
+        cut = self._first_stop(text)
+        if cut is not None:
             self._held = ""
-            return text[: min(cuts)], "stop"
+            return text[:cut], "stop"
         keep = 0 if finished else self._possible_stop(text)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep], finished
+
+    def _first_stop(self, text: str) -> int | None:
+        """Where the first stop string in a text begins."""
+        return min([place for place in map(text.find, self._stop) if place >= 0], default=None)
 
     def _possible_stop(self, text: str) -> int:
         """How many characters at the end of `text` may be the beginning of a stop string."""

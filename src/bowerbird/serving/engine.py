@@ -19,12 +19,14 @@ from bowerbird.serving.delivery import Delivery, report
 from bowerbird.serving.errors import Stopping, UnknownModel
 from bowerbird.serving.lanes import Lanes
 from bowerbird.serving.observer import NullObserver, Observer
-from bowerbird.serving.samples import HOLD_SECONDS, Request
+from bowerbird.serving.samples import Request
 from bowerbird.serving.scheduler import Job, Lane
 from bowerbird.serving.ticket import Ticket
 
 SLOTS = 256
 QUEUE = 1024
+_LONG_TURN_SECONDS = 0.025
+"""Before a turn that is likely to take so long, other lanes tell what they hold back."""
 _LOOK_SECONDS = 0.05
 """From one look at time limits and slow readers to the next."""
 
@@ -264,7 +266,7 @@ class Engine:
                 chosen = self._lanes.next()
             if chosen is None:
                 return False
-            if chosen.turn_seconds > HOLD_SECONDS:
+            if chosen.turn_seconds > _LONG_TURN_SECONDS:
                 for lane in lanes:
                     if lane is not chosen:
                         _guarded(lane, lane.flush, out)

@@ -12,9 +12,11 @@ from bowerbird.sampling.session import Chunk, FinishReason
 from bowerbird.sampling.state import StreamState
 from bowerbird.serving.ticket import Piece, Ticket
 
-HOLD_TOKENS = 8
-HOLD_SECONDS = 0.025
-"""Where many streams run, content is held back until there are so many tokens or so much time has passed."""
+FEW_STREAMS = 16
+"""Up to so many, each turn's content is told at once."""
+HOLD_SECONDS = 0.002
+"""Where more run, content is held back so long times their number: telling a piece costs as much as many tokens."""
+MOST_HOLD_SECONDS = 0.25
 
 
 @dataclass(eq=False)
@@ -81,13 +83,9 @@ class Sample:
             self._logprobs.append(_first(chunk.logprobs, count))
         return finished
 
-    def is_due(self, now: float, few: bool) -> bool:
-        """Whether what is held back is told now: the first at once, and all where `few` streams run."""
-        if not self.text:
-            return False
-        if few or not self.begun or self.tokens >= HOLD_TOKENS:
-            return True
-        return now - self._held_since >= HOLD_SECONDS
+    def is_due(self, now: float, hold: float) -> bool:
+        """Whether what is held back is told now: the first at once, the rest once it was held for so many seconds."""
+        return bool(self.text) and (not self.begun or now - self._held_since >= hold)
 
     def piece(self, finished: FinishReason | None) -> Piece:
         """What is held back, which then is no longer."""
@@ -98,6 +96,11 @@ class Sample:
         self.text, self.tokens = "", 0
         self._logprobs, self._prompt_logprobs = [], None
         return piece
+
+
+def hold_seconds(streams: int) -> float:
+    """How long content is held back where so many streams run."""
+    return 0.0 if streams <= FEW_STREAMS else min(HOLD_SECONDS * streams, MOST_HOLD_SECONDS)
 
 
 def _first(logprobs: TokenLogprobs, count: int) -> TokenLogprobs:

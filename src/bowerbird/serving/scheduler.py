@@ -19,13 +19,11 @@ from bowerbird.sampling.session import Chunk
 from bowerbird.serving.delivery import Delivery, report, tell, told
 from bowerbird.serving.errors import Busy, TimedOut, code_of
 from bowerbird.serving.observer import Observer
-from bowerbird.serving.samples import Request, Sample
+from bowerbird.serving.samples import Request, Sample, hold_seconds
 from bowerbird.serving.slots import Slots
 from bowerbird.serving.ticket import MOST_UNREAD_BYTES
 from bowerbird.serving.waiting import WaitingLine
 
-FEW_STREAMS = 16
-"""Up to so many, each turn's content is told at once."""
 SLOW_SECONDS = 60.0
 """A parked request of which nothing was read for so long ends."""
 _ADMIT_SECONDS = 0.05
@@ -127,9 +125,10 @@ class Lane:
         met = self._slots.step()
         now = time.monotonic()
         self._holding = False
+        hold = hold_seconds(streams)
         for chunk, sample in met:
             if sample.alive:
-                self._read(sample, chunk, now, streams <= FEW_STREAMS, out)
+                self._read(sample, chunk, now, hold, out)
         tokens = sum([len(chunk.content) for chunk, _ in met])
         seconds = time.monotonic() - began
         self.turn_seconds += (seconds - self.turn_seconds) / 4
@@ -237,7 +236,7 @@ class Lane:
                     sample.request.ticket.queue_seconds = waited
                 out.tell(self._observer.started, self.model_id, waited)
 
-    def _read(self, sample: Sample, chunk: Chunk, now: float, few: bool, out: Delivery) -> None:
+    def _read(self, sample: Sample, chunk: Chunk, now: float, hold: float, out: Delivery) -> None:
         request = sample.request
         if not sample.made and len(chunk.content):
             seconds = now - request.asked_at
@@ -261,7 +260,7 @@ class Lane:
             out.tell(self._observer.ended, self.model_id, finished, sample.made, now - request.asked_at)
             out.add(request.ticket, sample.piece(finished))
             self._park_if_unread(request, out)
-        elif sample.is_due(now, few):
+        elif sample.is_due(now, hold):
             self._give(sample, out)
         elif sample.text:
             self._holding = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -67,8 +68,15 @@ class Warming:
         try:
             for model in {id(model): model for model in self._models().values()}.values():
                 warm(model)
+            _spare_what_stays()
         except Exception as error:
             log.exception("a model cannot be used")
             self._error = error
         finally:
             self._ended.set()
+
+
+def _spare_what_stays() -> None:
+    """Have the collector of garbage pass over all there is by now: half a second in which no stream goes on."""
+    gc.collect()
+    gc.freeze()
