@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +23,7 @@ from bowerbird.base.errors import CorruptFile
 from bowerbird.kinds.loaded import Model
 from bowerbird.serving import warming
 from bowerbird.serving.app import create_app
+from bowerbird.serving.engine import Engine
 from bowerbird.serving.metrics import Metrics
 from bowerbird.serving.server import listen, make_server, run, url_of
 from bowerbird.serving.warming import Warming, warm
@@ -82,6 +85,26 @@ def test_a_model_that_is_served_by_two_names_is_warmed_once() -> None:
     other.may.set()
     asyncio.run(started(one, one, other).done())
     assert (len(one.asked), len(other.asked)) == (2, 2)
+
+
+@pytest.mark.parametrize("make", [text_model, melody_model, image_model])
+def test_a_model_that_was_warmed_needs_no_collector_to_go(
+    make: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    """For the collector passes over all that was there once the server was warm, old models too."""
+    make(tmp_path / "model")
+    old, new = lifecycle.load(tmp_path / "model"), lifecycle.load(tmp_path / "model")
+    asyncio.run(started(old).done())
+    network = weakref.ref(old.network)
+    gc.collect()
+    gc.disable()
+    try:
+        with Engine({"poems": old}) as engine:
+            engine.replace("poems", new)
+            del old
+            until(lambda: network() is None)
+    finally:
+        gc.enable()
 
 
 def test_a_model_that_cannot_make_anything_is_told_to_who_waits(caplog: pytest.LogCaptureFixture) -> None:
