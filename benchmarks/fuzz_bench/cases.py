@@ -35,18 +35,17 @@ _RAN = (
     "socket.connect",
     "pty.spawn",
 )
-_CHANGED = (
-    "os.remove",
-    "os.rename",
-    "os.rmdir",
-    "os.mkdir",
-    "os.symlink",
-    "os.link",
-    "os.truncate",
-    "shutil.rmtree",
-)
-_TWO = ("os.rename", "os.link")
-"""Of these the second path counts too."""
+_CHANGED: dict[str, tuple[tuple[int, int | None], ...]] = {
+    "os.remove": ((0, 1),),
+    "os.rename": ((0, 2), (1, 3)),
+    "os.rmdir": ((0, 1),),
+    "os.mkdir": ((0, 2),),
+    "os.symlink": ((1, 2),),
+    "os.link": ((0, 2), (1, 3)),
+    "os.truncate": ((0, None),),
+    "shutil.rmtree": ((0, 1),),
+}
+"""Which of what an audit event tells are paths that change, each with the open folder that it begins in, if any."""
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -82,15 +81,19 @@ class Watch:
             return
         if event in _RAN:
             self.ran.append(f"{event} {arguments!r}"[:200])
-        elif event in _CHANGED or (event == "open" and bool((arguments[2] or 0) & _WRITES)):
-            for path in arguments[: 2 if event in _TWO else 1]:
-                self._wrote(event, path, self.allowed)
+        elif event in _CHANGED:
+            for path, begins in _CHANGED[event]:
+                self._wrote(event, arguments[path], None if begins is None else arguments[begins])
+        elif event == "open" and bool((arguments[2] or 0) & _WRITES):
+            self._wrote(event, arguments[0], None)
 
-    def _wrote(self, event: str, path: Any, allowed: tuple[Path, ...]) -> None:
+    def _wrote(self, event: str, path: Any, folder: int | None) -> None:
         if isinstance(path, int):
             return  # something opened before
-        place = Path(os.path.abspath(os.fsdecode(path)))
-        if place != Path(os.devnull) and not any(place.is_relative_to(folder) for folder in allowed):
+        begin = os.getcwd() if folder is None or folder < 0 else os.readlink(f"/proc/self/fd/{folder}")
+        place = Path(os.path.normpath(os.path.join(begin, os.fsdecode(path))))
+        allowed = self.allowed or ()
+        if place != Path(os.devnull) and not any(place.is_relative_to(one) for one in allowed):
             self.wrote.append(f"{event} {place}"[:200])
 
 

@@ -118,10 +118,27 @@ def test_the_watch_notes_programs_and_files_outside(tmp_path: Path) -> None:
     note("open", (str(tmp_path / "b"), "w", os.O_WRONLY | os.O_CREAT))
     note("os.rename", (str(tmp_path / "out" / "a"), str(tmp_path / "b"), -1, -1))
     note("os.mkdir", (tmp_path / "c", 0o777, -1))
-    assert len(watch.wrote) == 3
+    note("os.symlink", (str(tmp_path / "out"), str(tmp_path / "d"), -1))
+    assert len(watch.wrote) == 4
     note("subprocess.Popen", ("true", ["true"], None, None))
     note("os.system", (b"true",))
     assert len(watch.ran) == 2
+
+
+def test_a_name_in_an_open_folder_is_known_by_its_whole_path(tmp_path: Path) -> None:
+    watch = Watch()
+    watch.allowed = (tmp_path / "out",)
+    (tmp_path / "out").mkdir()
+    inside, outside = os.open(tmp_path / "out", os.O_RDONLY), os.open(tmp_path, os.O_RDONLY)
+    try:
+        watch._note("os.remove", ("a", inside))
+        assert not watch.wrote
+        watch._note("os.remove", ("a", outside))
+        watch._note("os.symlink", (str(tmp_path / "out" / "a"), "b", outside))
+        assert watch.wrote == [f"os.remove {tmp_path / 'a'}", f"os.symlink {tmp_path / 'b'}"]
+    finally:
+        os.close(inside)
+        os.close(outside)
 
 
 def test_a_case_is_the_same_each_time(thing: list[Path], tmp_path: Path) -> None:
