@@ -30,6 +30,7 @@ from bowerbird.kinds.rebuilding import rebuilt
 from bowerbird.models.cells import CELLS
 from bowerbird.store.exporters import EXPORTERS, Exported, Exporter
 from bowerbird.store.exporters.export import export
+from bowerbird.store.exporters.tflite import environment
 
 MODELS = (
     [f"plain {cell}" for cell in CELLS] + [f"whole {cell}" for cell in CELLS] + ["melody", "conv", "residual"]
@@ -129,7 +130,7 @@ def test_the_lines_run_as_they_are_printed(name: str, model: str, model_of: Any,
     told = export(exporter, seen(loaded), tmp_path / "at" / f"m{exporter.suffix}")
     assert len(told["lines"].splitlines()) <= 30
     ast.parse(told["lines"])
-    made = run(told["lines"], tmp_path)
+    made = run(told["lines"], tmp_path, str(environment()) if name == "tflite" else sys.executable)
     if model == "conv":
         files = list(tmp_path.glob("*.png"))
         assert len(files) == 1
@@ -147,10 +148,10 @@ def test_the_lines_run_as_they_are_printed(name: str, model: str, model_of: Any,
     assert made == wanted + "\n"
 
 
-def run(lines: str, folder: Path) -> str:
-    """What lines of Python print, run in a process of their own."""
+def run(lines: str, folder: Path, python: str) -> str:
+    """What lines of Python print, run in a process of their own, by an interpreter that has the format's loader."""
     done = subprocess.run(
-        [sys.executable, "-c", lines],
+        [python, "-c", lines],
         cwd=folder,
         env={**os.environ, "PYTHONIOENCODING": "utf-8"},
         capture_output=True,
