@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -123,6 +124,11 @@ def test_the_watch_notes_programs_and_files_outside(tmp_path: Path) -> None:
     note("subprocess.Popen", ("true", ["true"], None, None))
     note("os.system", (b"true",))
     assert len(watch.ran) == 2
+    ours = cases._HDF5_READER
+    note("subprocess.Popen", (sys.executable, ours, None, {}))
+    assert len(watch.ran) == 2
+    note("subprocess.Popen", (sys.executable, [*ours, "more"], None, {}))
+    assert len(watch.ran) == 3
 
 
 def test_a_name_in_an_open_folder_is_known_by_its_whole_path(tmp_path: Path) -> None:
