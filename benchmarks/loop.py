@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -250,12 +251,17 @@ def written(folder: Path, documents: Sequence[str], most_bytes: int) -> Path:
 
 
 def spread(documents: Sequence[str], count: int) -> list[str]:
-    """So many prompts from all over the documents: where a line begins, and up to `PROMPT` characters of it."""
+    """So many prompts from all over the documents, in no order: up to `PROMPT` characters from where a line begins.
+
+    In the order of the messages they would change from one president's to the next, and `monitor` says so.
+    """
     lines = [
         line.strip()[:PROMPT] for text in documents for line in text.split("\n") if len(line.strip()) > 20
     ]
     step = max(len(lines) / count, 1e-9)
-    return [lines[int(at * step) % len(lines)] for at in range(count)]
+    chosen = [lines[int(at * step) % len(lines)] for at in range(count)]
+    random.Random(1).shuffle(chosen)
+    return chosen
 
 
 def _held_out(dataset: Path) -> int:
