@@ -44,7 +44,7 @@ OTHERS = ("melody", "image conv", "image residual")
 CHARACTERS = 200
 SECONDS = 300
 """That the ten lines may take."""
-BOUNDS = {"float32": 0.0, "bfloat16": 0.5, "float16": 0.05, "int8": 0.5}
+BOUNDS = {"float32": 0.0, "bfloat16": 0.05, "float16": 0.01, "int8": 0.2}
 """The largest difference in an output that fewer bits may make: in a logit, or in a colour from -1 to 1."""
 STEPS = 64
 """Tokens read to compare outputs in fewer bits."""
