@@ -51,11 +51,12 @@ def test_a_claim_that_is_false_is_told(changes: dict[str, Any], claim: str) -> N
     assert any(name.startswith(claim) for name in false)
 
 
-def test_prompts_are_spread_over_the_documents() -> None:
-    documents = [f"line {number} of a document that is long enough\nshort" for number in range(10)]
-    found = loop.spread(documents, 5)
-    assert [prompt.split()[1] for prompt in found] == ["0", "2", "4", "6", "8"]
-    assert len(loop.spread(documents, 25)) == 25
+def test_prompts_are_spread_over_the_documents_in_an_order_that_is_none_and_stays() -> None:
+    documents = [f"line {number} of a document that is long enough\nshort" for number in range(100)]
+    found = [int(prompt.split()[1]) for prompt in loop.spread(documents, 50)]
+    assert sorted(found) == list(range(0, 100, 2)) != found
+    assert [int(prompt.split()[1]) for prompt in loop.spread(documents, 50)] == found
+    assert len(loop.spread(documents, 250)) == 250
 
 
 def test_a_domain_is_as_large_as_it_may_be(tmp_path: Path) -> None:
