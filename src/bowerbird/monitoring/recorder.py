@@ -219,21 +219,24 @@ class Recorder:
 
     def _settle(self, batch: list[tuple[Mapping[str, Any], int]], written: int) -> None:
         with self._changed:
+            abandoned, dropped = self._abandoned, self._dropped
+        if abandoned:
+            return  # they were counted as lost
+        if written and "failing" in self._told:  # before those who wait for it are woken
+            self._told.discard("failing")
+            log.warning("events are written again; %d were dropped so far", dropped)
+        elif dropped and "failing" not in self._told:
+            self._tell("dropped", "events come faster than they can be written: some are dropped")
+        with self._changed:
             if self._abandoned:
-                return  # they were counted as lost
+                return
             self._open -= len(batch)
             self._open_bytes -= sum(size for _, size in batch)
             self._written += written
             if written < len(batch):
                 self._failed += len(batch) - written
                 self._note()
-            dropped = self._dropped
             self._changed.notify_all()
-        if written and "failing" in self._told:
-            self._told.discard("failing")
-            log.warning("events are written again; %d were dropped so far", dropped)
-        elif dropped and "failing" not in self._told:
-            self._tell("dropped", "events come faster than they can be written: some are dropped")
 
     def _pause(self, seconds: float) -> bool:
         """Wait before the next try; False: there is no time for one."""
