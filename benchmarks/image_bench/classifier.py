@@ -1,4 +1,8 @@
-"""A small convolutional classifier, taught on the train split, that says which class a picture looks like."""
+"""A small convolutional classifier, taught on the train split, that says which class a picture looks like.
+
+No model is trained or chosen by it: the extractor of a dataset, which `train` chooses its best checkpoint by, is
+another.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from torch.nn import functional as F
 
 from bowerbird.data.dataset import Dataset
 
-STEPS, BATCH, WIDTH = 1000, 128, 32
+STEPS, BATCH, WIDTH = 2000, 128, 32
 Classify = Callable[[NDArray[np.uint8]], NDArray[Any]]
 """(N, H, W, C) pictures -> (N,) classes, or (N, classes) scores."""
 

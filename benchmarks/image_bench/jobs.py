@@ -23,9 +23,10 @@ from bowerbird.base.errors import UsageError
 from bowerbird.data.dataset import Dataset
 from bowerbird.data.render.pictures import to_png
 from bowerbird.evaluation.extractors import extractors_for
+from bowerbird.evaluation.extractors.own import own
 from bowerbird.runs.run import Run
 from image_bench import making, scoring
-from image_bench.classifier import Classify, classifier_of
+from image_bench.classifier import classifier_of
 from image_bench.making import Pictures
 from image_bench.networks import Generator
 from image_bench.running import OURS, WAYS
@@ -33,6 +34,8 @@ from image_bench.sets import SPLIT, split_exactly, unpacked
 from image_bench.training import PUPILS, Way, learn
 from machine import describe
 
+EXTRACTOR_STEPS = 1500
+"""Of the extractor of each dataset, whatever the machine is busy with."""
 GRID = 10
 """Pictures in a row of the sheet that is kept of each cell."""
 
@@ -59,7 +62,8 @@ def prepare(
     if small:
         found = fewer(judge, small, Path(sources) / "few", dataset)
     began = time.monotonic()
-    extractors_for(found)  # made once, for those who judge themselves as they learn
+    for one in (found, judge):  # made once, also for those who judge themselves as they learn
+        own(one, steps=EXTRACTOR_STEPS)
     extractors = extractors_for(judge)
     extractor_seconds = time.monotonic() - began
     classes = class_names(found)
@@ -83,7 +87,7 @@ def prepare(
         labels = np.concatenate([found.labels(split) for split in ("test", "valid")])
         pictures = np.concatenate([found.images(split) for split in ("test", "valid")])
         known = labels >= 0
-        told = classify_by(found, Path(classifier))(pictures[known])
+        told = classifier_of(found, Path(classifier))(pictures[known])
         about["classifier_accuracy"] = scoring.share_in_class(told, labels[known].astype(np.int64))
     return about
 
@@ -115,12 +119,6 @@ def class_names(dataset: Dataset) -> list[str]:
 def counted(dataset: Dataset, samples: int) -> int:
     """Pictures that a score is of: what is asked for, as far as so many are held out."""
     return min(samples, sum(len(dataset.images(split)) for split in ("test", "valid")))
-
-
-def classify_by(dataset: Dataset, path: Path) -> Classify:
-    """The extractor's own classifier where it has one, else one that is taught here."""
-    classify = getattr(extractors_for(dataset)[0], "classify", None)
-    return classify or classifier_of(dataset, path)
 
 
 def probe(contestant: str, dataset: str, way: str, seconds: float) -> dict[str, Any]:
@@ -177,7 +175,7 @@ def score(
         )
         about = about_ours(Path(model))
         if asked is not None:
-            told = classify_by(data, Path(classifier))(made)
+            told = classifier_of(data, Path(classifier))(made)
             about["class_accuracy"] = scoring.share_in_class(told, asked)
         about |= {"parameters": loaded.parameters, "model_bytes": size_of(loaded.bundle.path)}
         about |= {"scores": scoring.scores(judging, real, made), "samples": count}
