@@ -107,6 +107,7 @@ def test_a_short_time_on_a_processor_is_for_fewer_pixels(
     monkeypatch.setattr(image_sizes.torch.cuda, "is_available", lambda: cuda)
     found = image_sizes.recommend(fake(side, 900), "gan", "medium", minutes)
     assert found["model"]["resolution"] == wanted
+    assert found["model"]["latent"] == (64 if wanted == 64 else 16)
 
 
 def test_few_pictures_are_varied_and_classes_are_learnt() -> None:

@@ -13,6 +13,7 @@ import torch
 from bowerbird.base.device import Precision, bfloat16_on_cpu
 from bowerbird.base.shelf import Shelf
 from bowerbird.data.dataset import Dataset
+from bowerbird.models.gan import GANConfig
 
 MODELS = Shelf("model", gan="a generator and a critic that learn against each other")
 SIZES = Shelf("size", small=(64, 16), medium=(128, 24), large=(256, 48))
@@ -26,6 +27,8 @@ FEW_PICTURES = 5_000
 BATCH = 32
 _GAMMA = {16: 0.5, 32: 1.0, 64: 2.0, 128: 10.0, 256: 50.0}
 """Weight of the penalties: more for more pixels, whose gradients are larger."""
+_LATENT = {16: 16, 32: 16}
+"""Random numbers of a picture: with fewer the generator learns sooner what each does (docs/log.md, 2026-11-27)."""
 
 
 def recommend(dataset: Dataset, model: str, size: str, minutes: float | None) -> dict[str, Any]:
@@ -42,6 +45,7 @@ def recommend(dataset: Dataset, model: str, size: str, minutes: float | None) ->
             "resolution": side,
             "channels": codec.channels,
             "classes": len(codec.classes),
+            "latent": _LATENT.get(side, GANConfig().latent),
             "width": width,
             "critic_width": critic_width,
         },

@@ -2,7 +2,7 @@
 
 B pictures, Z latent numbers. The critic takes its step first and the generator the next, from the same made
 pictures. What ships is a running mean of the generator. Defaults are those that were measured to learn the
-most in minutes on a processor; R3GAN's for GPUs (arXiv:2501.05441, appendix) are a rate of 2e-4 and beta1 0.
+most in minutes on a processor; R3GAN's for GPUs (arXiv:2501.05441, appendix) are a rate of 2e-4 and beta1 0 too.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class AdversarialConfig(Config):
     """Steps from one penalty to the next, which then weighs as much more."""
     learning_rate: float = Field(2e-3, gt=0, le=1)
     """At its highest; it falls along a cosine to a tenth."""
-    beta1: float = Field(0.5, ge=0, lt=1)
+    beta1: float = Field(0.0, ge=0, lt=1)
     """How much of the mean gradient is kept from step to step."""
     beta2: float = Field(0.99, ge=0, lt=1)
     """How much of the mean squared gradient is kept from step to step."""
