@@ -21,7 +21,7 @@ from bowerbird.data.dataset import Dataset
 
 STEPS, BATCH, WIDTH = 2000, 128, 32
 Classify = Callable[[NDArray[np.uint8]], NDArray[Any]]
-"""(N, H, W, C) pictures -> (N,) classes, or (N, classes) scores."""
+"""(N, H, W, C) pictures -> (N,) classes."""
 
 
 class Classifier(nn.Module):
