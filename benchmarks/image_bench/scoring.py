@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,6 @@ def judge_of(dataset: Dataset) -> Callable[[Generator], float]:
     return judge
 
 
-def share_in_class(predicted: NDArray[Any] | Sequence[int], asked: NDArray[np.int64]) -> float:
-    """Of pictures, how many a classifier puts where they were asked for; it tells classes or a score for each."""
-    told = np.asarray(predicted)
-    return float(np.mean((told.argmax(1) if told.ndim == 2 else told) == asked))
+def share_in_class(predicted: NDArray[Any], asked: NDArray[np.int64]) -> float:
+    """Of pictures, how many a classifier puts where they were asked for."""
+    return float(np.mean(predicted == asked))
