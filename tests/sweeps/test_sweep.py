@@ -310,11 +310,11 @@ def test_trials_have_their_minutes_each(tiny_dataset: Path, tmp_path: Path) -> N
         tiny_dataset,
         tmp_path / "s",
         vary={"batch_size": [4]},
-        minutes=0.03,
+        minutes=0.1,
         settings=[*SETTINGS, "patience=null"],
     )
-    assert Run.open(Path(str(done.trials[0].run))).record["budget"] == {"minutes": 0.03, "steps": None}
-    assert "--minutes 0.03" in str(done.command)
+    assert Run.open(Path(str(done.trials[0].run))).record["budget"] == {"minutes": 0.1, "steps": None}
+    assert "--minutes 0.1" in str(done.command)
 
 
 def test_the_command_tells_what_it_does_and_prints_one_object(
