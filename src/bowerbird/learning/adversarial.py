@@ -39,7 +39,7 @@ FINAL_RATE = 0.1
 _MEASURED_PIXELS = 128 * 64 * 64
 """At most so many in each of the batches of 8 to 128 pictures that what ships is normalised by."""
 _MEASURED_BATCHES, _MEASURED_PICTURES = 8, 256
-"""At most so many batches, and pictures: 1,024 gave the same FID in four times as long (docs/log.md, 2026-11-28)."""
+"""At most so many batches, and pictures: 1,024, four times the work, gave the same FID (docs/log.md, 2026-11-28)."""
 
 
 class AdversarialConfig(Config):
